@@ -3,6 +3,7 @@
 //! Nothing here opens a socket or a file, looks at a clock, or draws entropy by itself. All other rooms
 //! stand on this one.
 
+pub mod bencode;
 mod bitfield;
 mod geometry;
 mod ids;
