@@ -75,7 +75,8 @@ mod tests {
         for ip in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:db8::1", "2002:808:808::1", "::ffff:8.8.8.8"] {
             check(ip, Some(Scope::Global));
         }
-        for ip in ["10.0.0.1", "172.16.0.1", "192.168.1.2", "100.64.0.1", "fd00::1", "::ffff:10.1.1.1", "2002:a00:1::1"] {
+        for ip in ["10.0.0.1", "172.16.0.1", "192.168.1.2", "100.64.0.1", "fd00::1", "::ffff:10.1.1.1", "2002:a00:1::1"]
+        {
             check(ip, Some(Scope::Private));
         }
         for ip in ["169.254.169.254", "fe80::1", "64:ff9b::169.254.1.1"] {
@@ -91,7 +92,9 @@ mod tests {
 
     #[test]
     fn nobody_outside_aims_inside() {
-        let check = |addr: &str, told_by, expect| assert_eq!(may_use(addr.parse().unwrap(), told_by), expect, "{addr} {told_by:?}");
+        let check = |addr: &str, told_by, expect| {
+            assert_eq!(may_use(addr.parse().unwrap(), told_by), expect, "{addr} {told_by:?}")
+        };
         check("8.8.8.8:1", Scope::Global, true);
         check("8.8.8.8:1", Scope::Loopback, true);
         check("8.8.8.8:0", Scope::Loopback, false);
