@@ -90,9 +90,11 @@ impl Bitfield {
 
     /// The ones, ascending.
     pub fn ones(&self) -> impl Iterator<Item = u32> + '_ {
-        self.bytes.iter().enumerate().filter(|(_, b)| **b != 0).flat_map(|(i, b)| {
-            (0..8).filter(move |bit| b & (0x80 >> bit) != 0).map(move |bit| i as u32 * 8 + bit)
-        })
+        self.bytes
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| **b != 0)
+            .flat_map(|(i, b)| (0..8).filter(move |bit| b & (0x80 >> bit) != 0).map(move |bit| i as u32 * 8 + bit))
     }
 
     /// The zeros, ascending.

@@ -113,7 +113,9 @@ impl Geometry {
     pub fn block(&self, index: u32, begin: u32, len: u32) -> Option<(PieceIndex, BlockIndex)> {
         let piece = self.piece(index)?;
         let block = BlockIndex(begin / self.block_size);
-        let exact = begin.is_multiple_of(self.block_size) && begin < self.piece_len(piece) && len == self.block_len(piece, block);
+        let exact = begin.is_multiple_of(self.block_size)
+            && begin < self.piece_len(piece)
+            && len == self.block_len(piece, block);
         exact.then_some((piece, block))
     }
 

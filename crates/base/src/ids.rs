@@ -1,5 +1,7 @@
 //! Names for things: each index and id is a type of its own, so that they can't be mixed up.
 
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
 use std::fmt;
 
 macro_rules! number {
@@ -83,4 +85,47 @@ impl fmt::Debug for PeerId {
 
 fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|b| write!(f, "{b:02x}"))
+}
+
+/// Prints bytes as lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug)]
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(self.0, f)
+    }
+}
+
+/// What a torrent is called: SHA-1 of its info dictionary (v1), SHA-256 of it (v2), or both (a hybrid).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InfoHashes {
+    /// SHA-1 of the raw info dictionary (BEP 3).
+    pub v1: Option<InfoHash>,
+    /// SHA-256 of the raw info dictionary (BEP 52).
+    pub v2: Option<[u8; 32]>,
+}
+
+impl InfoHashes {
+    /// True without any hash.
+    pub fn is_empty(&self) -> bool {
+        self.v1.is_none() && self.v2.is_none()
+    }
+
+    /// The v2 hash as it goes on the wire: its first 20 bytes.
+    pub fn v2_on_wire(&self) -> Option<InfoHash> {
+        self.v2.and_then(|h| h.first_chunk::<20>().map(|h| InfoHash(*h)))
+    }
+
+    /// The names on the wire, v1 first.
+    pub fn on_wire(&self) -> impl Iterator<Item = InfoHash> + use<> {
+        self.v1.into_iter().chain(self.v2_on_wire())
+    }
+
+    /// True if `info`, the raw bytes of an info dictionary, has each of these hashes, and there is at least one.
+    pub fn match_info(&self, info: &[u8]) -> bool {
+        let v1 = self.v1.is_none_or(|h| h.0[..] == Sha1::digest(info)[..]);
+        let v2 = self.v2.is_none_or(|h| h[..] == Sha256::digest(info)[..]);
+        v1 && v2 && (self.v1.is_some() || self.v2.is_some())
+    }
 }

@@ -108,13 +108,16 @@ impl Layout {
     pub fn spans(&self, offset: u64, len: u64) -> impl Iterator<Item = Span> + '_ {
         let end = offset.saturating_add(len).min(self.total());
         let first = self.files.partition_point(|f| f.offset + f.len <= offset);
-        self.files[first..].iter().enumerate().take_while(move |(_, f)| f.offset < end).filter(|(_, f)| f.len > 0).map(
-            move |(i, f)| {
+        self.files[first..]
+            .iter()
+            .enumerate()
+            .take_while(move |(_, f)| f.offset < end && offset < end)
+            .filter(|(_, f)| f.len > 0)
+            .map(move |(i, f)| {
                 let from = offset.max(f.offset);
                 let to = end.min(f.offset + f.len);
                 Span { file: FileIndex((first + i) as u32), offset: from - f.offset, len: to - from, pad: f.is_pad() }
-            },
-        )
+            })
     }
 }
 
