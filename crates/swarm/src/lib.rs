@@ -1,1 +1,12 @@
-//! TODO(room): swarm
+//! One torrent: picker, choker, peer sessions and who is to blame, as a state machine without sockets or files.
+
+pub mod choker;
+pub mod disk;
+mod io;
+pub mod picker;
+mod pieces;
+mod status;
+
+pub use io::{CloseReason, Event, FilePriority, Input, NewPeer, Output, Resume, Segment, Source, Transmit};
+pub use pieces::Pieces;
+pub use status::{Phase, PeerStatus, SourceStatus, TorrentStatus};
