@@ -2,13 +2,18 @@
 //!
 //! - [`handshake`]: how two peers greet (BEP 3)
 //! - [`message`]: what they say after it (BEP 3, 6, 10, 52), decoded from a stream without copying payload
+//! - [`extended`]: the extension protocol (BEP 9, 10, 11, 54)
+//! - [`compact`]: addresses in 6 and 18 bytes
 //!
 //! Every limit on what a stranger may send is a named constant beside the format that it guards, and every
 //! violation is a typed error that says whose fault it was. Nothing here keeps state between messages but the
 //! stream decoder, and that only what the next message needs.
 
+pub mod compact;
+pub mod extended;
 pub mod handshake;
 pub mod message;
+mod text;
 
 pub use handshake::{Handshake, HandshakeError, Reserved};
 pub use message::{BLOCK_HEADER_LEN, Decoder, Event, Limits, Message, MessageError, block_header, encode};

@@ -104,7 +104,7 @@ pub enum Message {
     Extended {
         /// Which extension.
         id: u8,
-        /// What it says; a bencoded dictionary, mostly.
+        /// What it says; see [`crate::extended`].
         payload: Box<[u8]>,
     },
     /// Asks for hashes of a file's tree (BEP 52).
