@@ -1,0 +1,95 @@
+//! Scrapes: the counts of the torrent, asked of each tracker that works (BEP 48, BEP 15).
+//!
+//! A scrape is a courtesy: it is asked once, redirects aren't followed, and failing has no consequences.
+
+use base::{Instant, JobId};
+
+use super::tracker::{Over, Scrape};
+use super::types::{HttpReply, Output, State};
+use super::{Client, codec, udp};
+use crate::url::Scheme;
+
+impl Client {
+    /// Asks the active tracker of each tier, once at a time.
+    pub(super) fn scrape(&mut self, now: Instant) {
+        for i in 0..self.tiers.len() {
+            let Some(t) = self.tiers[i].active else { continue };
+            let tracker = &self.trackers[t];
+            let Some(to) = tracker.legs.iter().find(|leg| leg.started && leg.fails == 0).map(|leg| leg.to) else {
+                continue;
+            };
+            let Some(url) = tracker.url.clone().filter(|_| tracker.scrapes.is_empty()) else { continue };
+            let deadline = now + udp::WAIT;
+            if url.scheme == Scheme::Udp {
+                let over = Over::Udp { transaction: 0, connecting: true, tries: 0 };
+                self.trackers[t].scrapes.push(Scrape { to, deadline, over });
+                self.send_udp_scrape(now, t, 0);
+            } else if let Some(text) = codec::http_scrape(&url, &self.config.hashes) {
+                let job = self.job();
+                self.trackers[t].scrapes.push(Scrape { to, deadline, over: Over::Http { job, url, redirects: 0 } });
+                self.outputs.push_back(Output::Fetch { job, url: text, to });
+            }
+        }
+    }
+
+    pub(super) fn advance_scrapes(&mut self, now: Instant, t: usize) {
+        self.trackers[t].scrapes.retain(|s| now < s.deadline);
+    }
+
+    fn send_udp_scrape(&mut self, now: Instant, t: usize, s: usize) {
+        let scrape = &mut self.trackers[t].scrapes[s];
+        let id = self.rng.next_u32();
+        let connection = self.connections.find(now, scrape.to);
+        scrape.over = Over::Udp { transaction: id, connecting: connection.is_none(), tries: 0 };
+        let data = match connection {
+            None => codec::udp_connect(id),
+            Some(connection) => codec::udp_scrape(connection, id, &self.config.hashes),
+        };
+        self.outputs.push_back(Output::Datagram { to: scrape.to, data });
+    }
+
+    pub(super) fn on_udp_scrape(&mut self, now: Instant, t: usize, s: usize, data: &[u8]) {
+        let scrape = &self.trackers[t].scrapes[s];
+        let (to, connecting) = (scrape.to, matches!(scrape.over, Over::Udp { connecting: true, .. }));
+        match codec::udp_parse(data, to.is_ipv6()) {
+            Some(codec::Udp::Connected(id)) if connecting => {
+                self.connections.insert(now, to, id);
+                self.send_udp_scrape(now, t, s);
+            }
+            Some(codec::Udp::Scraped(counts)) if !connecting => {
+                self.trackers[t].scrapes.remove(s);
+                let counted = self.config.hashes.iter().copied().zip(counts).collect();
+                self.scraped(t, counted);
+            }
+            Some(codec::Udp::Error(_)) => drop(self.trackers[t].scrapes.remove(s)),
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_fetched_scrape(&mut self, job: JobId, result: Result<HttpReply, String>) {
+        let found = self
+            .trackers
+            .iter()
+            .enumerate()
+            .find_map(|(t, tracker)| Some((t, tracker.scrapes.iter().position(|s| s.over.has_job(job))?)));
+        let Some((t, s)) = found else { return };
+        self.trackers[t].scrapes.remove(s);
+        if let Ok(reply) = result {
+            let counts = codec::http_scraped(&reply.body);
+            let ours = counts.into_iter().filter(|(hash, _)| self.config.hashes.contains(hash)).collect();
+            self.scraped(t, ours);
+        }
+    }
+
+    fn scraped(&mut self, t: usize, counts: Vec<(base::InfoHash, codec::Counts)>) {
+        for (info_hash, codec::Counts { seeders, leechers, downloads }) in counts {
+            let tracker = &mut self.trackers[t];
+            // The larger of both hashes: most trackers count a hybrid's two as two torrents.
+            tracker.seeders = tracker.seeders.max(Some(seeders));
+            tracker.leechers = tracker.leechers.max(Some(leechers));
+            let url = tracker.text.clone();
+            self.outputs.push_back(Output::Scraped { url, info_hash, seeders, leechers, downloads });
+        }
+        self.set_state(t, State::Working);
+    }
+}
