@@ -1,12 +1,15 @@
 //! One torrent: picker, choker, peer sessions and who is to blame, as a state machine without sockets or files.
 
+pub mod blame;
+pub mod bucket;
 pub mod choker;
 pub mod disk;
 mod io;
 pub mod picker;
 mod pieces;
+pub mod rate;
 mod status;
 
 pub use io::{CloseReason, Event, FilePriority, Input, NewPeer, Output, Resume, Segment, Source, Transmit};
-pub use pieces::Pieces;
+pub use pieces::{PeerSlot, Pieces};
 pub use status::{Phase, PeerStatus, SourceStatus, TorrentStatus};
