@@ -3,6 +3,7 @@
 //! - [`handshake`]: how two peers greet (BEP 3)
 //! - [`message`]: what they say after it (BEP 3, 6, 10, 52), decoded from a stream without copying payload
 //! - [`extended`]: the extension protocol (BEP 9, 10, 11, 54)
+//! - [`tracker`]: announces and scrapes over HTTP and UDP (BEP 3, 7, 15, 23, 48)
 //! - [`compact`]: addresses in 6 and 18 bytes
 //!
 //! Every limit on what a stranger may send is a named constant beside the format that it guards, and every
@@ -13,7 +14,9 @@ pub mod compact;
 pub mod extended;
 pub mod handshake;
 pub mod message;
+mod percent;
 mod text;
+pub mod tracker;
 
 pub use handshake::{Handshake, HandshakeError, Reserved};
 pub use message::{BLOCK_HEADER_LEN, Decoder, Event, Limits, Message, MessageError, block_header, encode};
