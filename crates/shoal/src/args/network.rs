@@ -1,0 +1,71 @@
+//! The flags of every command that talks to peers.
+
+use crate::failure::Failure;
+use clap::{Args, ValueEnum};
+use std::net::SocketAddr;
+
+/// How to talk to peers.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkArgs {
+    /// Listen for peers here [default: the first free port from 6881, on all interfaces]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Don't use the DHT
+    #[arg(long)]
+    pub no_dht: bool,
+    /// Don't look for peers on the local network
+    #[arg(long)]
+    pub no_lsd: bool,
+    /// Don't exchange addresses with peers
+    #[arg(long)]
+    pub no_pex: bool,
+    /// Don't use uTP
+    #[arg(long)]
+    pub no_utp: bool,
+    /// Don't use TCP
+    #[arg(long, hide = true)]
+    pub no_tcp: bool,
+    /// Don't ask the router for a port
+    #[arg(long)]
+    pub no_nat: bool,
+    /// Begin with this node of the DHT
+    #[arg(long, value_name = "ADDR", hide = true)]
+    pub dht_node: Vec<String>,
+    /// Whether connections are obfuscated
+    #[arg(long, value_enum, default_value_t)]
+    pub encryption: Encryption,
+}
+
+/// Whether connections are obfuscated (MSE).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Encryption {
+    /// Never.
+    Off,
+    /// If the other side wants it.
+    #[default]
+    Allowed,
+    /// If the other side can.
+    #[value(hide = true)]
+    Preferred,
+    /// Always.
+    #[value(hide = true)]
+    Required,
+}
+
+impl NetworkArgs {
+    /// Refuses the flags of parts that are not built yet. Those that turn such a part off are welcome.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.no_tcp {
+            return Err(Failure::unbuilt("--no-tcp (uTP, which would be left to talk by,)"));
+        }
+        if !self.dht_node.is_empty() {
+            return Err(Failure::unbuilt("--dht-node (the DHT)"));
+        }
+        match self.encryption {
+            Encryption::Off | Encryption::Allowed => Ok(()),
+            Encryption::Preferred => Err(Failure::unbuilt("--encryption preferred")),
+            Encryption::Required => Err(Failure::unbuilt("--encryption required")),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The flags of `share`, `seed`, `get`, `tracker` and `lab`.
+
+use super::NetworkArgs;
+use crate::failure::Failure;
+use crate::units::{Rate, Span};
+use clap::{Args, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Which version of BitTorrent a torrent is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A hybrid, or v1 for a folder that a hybrid would pad by 5% or more.
+    #[default]
+    Auto,
+    /// BEP 3: for every client.
+    V1,
+    /// BEP 52: for newer clients.
+    V2,
+    /// Both in one.
+    Hybrid,
+}
+
+/// `shoal share`.
+#[derive(Args, Debug)]
+pub struct ShareArgs {
+    /// Files and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Serve pages, bytes and the tracker here [default: the first free port from 8080, on all interfaces]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub http: Option<SocketAddr>,
+    /// The address to put into links, if others reach this machine by another one than its own
+    #[arg(long, value_name = "URL")]
+    pub public: Option<String>,
+    /// One more tracker
+    #[arg(long, value_name = "URL")]
+    pub tracker: Vec<String>,
+    /// Which version of the format; auto: a hybrid where that costs little
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Most to upload, over all peers
+    #[arg(long, value_name = "RATE")]
+    pub limit_up: Option<Rate>,
+    /// A hub to publish on
+    #[arg(long, value_name = "URL", hide = true)]
+    pub hub: Option<String>,
+    /// One's name there
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub nick: Option<String>,
+    /// How to talk to peers.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
+
+impl ShareArgs {
+    /// Refuses the flags of parts that are not built yet.
+    pub fn check(&self) -> Result<(), Failure> {
+        unbuilt_flag("--hub", &self.hub)?;
+        unbuilt_flag("--nick", &self.nick)?;
+        self.network.check()
+    }
+}
+
+/// `shoal seed`.
+#[derive(Args, Debug)]
+pub struct SeedArgs {
+    /// A .torrent, or a folder of them
+    pub torrent: PathBuf,
+    /// The content itself, file or folder; for a folder of .torrents the folder that holds their contents
+    pub data: PathBuf,
+    /// One more tracker
+    #[arg(long, value_name = "URL")]
+    pub tracker: Vec<String>,
+    /// A peer to connect to
+    #[arg(long, value_name = "ADDR")]
+    pub peer: Vec<String>,
+    /// Most to upload, over all peers
+    #[arg(long, value_name = "RATE")]
+    pub limit_up: Option<Rate>,
+    /// How to talk to peers.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
+
+/// `shoal get`.
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    /// Magnets, .torrent files, and links to them or to what is shared
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// Where to put it [default: the current folder]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Write to the final name at once, not to NAME.part
+    #[arg(long)]
+    pub in_place: bool,
+    /// Fetch only the files that match; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub select: Vec<String>,
+    /// Fetch from the beginning to the end
+    #[arg(long)]
+    pub sequential: bool,
+    /// Go on seeding when it is complete
+    #[arg(long)]
+    pub seed: bool,
+    /// Seed until this many times the size is given; implies --seed
+    #[arg(long, value_name = "R")]
+    pub seed_ratio: Option<f64>,
+    /// Seed for this long; implies --seed
+    #[arg(long, value_name = "TIME")]
+    pub seed_time: Option<Span>,
+    /// A peer to connect to; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub peer: Vec<String>,
+    /// Most to download
+    #[arg(long, value_name = "RATE")]
+    pub limit_down: Option<Rate>,
+    /// Most to upload
+    #[arg(long, value_name = "RATE")]
+    pub limit_up: Option<Rate>,
+    /// Say what limits the speed now
+    #[arg(long)]
+    pub explain: bool,
+    /// A hub to look on
+    #[arg(long, value_name = "URL", hide = true)]
+    pub hub: Option<String>,
+    /// How to talk to peers.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
+
+impl GetArgs {
+    /// Refuses the flags of parts that are not built yet, and values that mean nothing.
+    pub fn check(&self) -> Result<(), Failure> {
+        unbuilt_flag("--hub", &self.hub)?;
+        if let Some(ratio) = self.seed_ratio.filter(|r| !r.is_finite() || *r < 0.0) {
+            return Err(Failure::usage(format!("--seed-ratio {ratio}: write a number from 0 on, as in 1.5")));
+        }
+        self.network.check()
+    }
+
+    /// Whether to go on after the last byte.
+    pub fn seeds(&self) -> bool {
+        self.seed || self.seed_ratio.is_some() || self.seed_time.is_some()
+    }
+}
+
+/// `shoal tracker`.
+#[derive(Args, Debug)]
+pub struct TrackerArgs {
+    /// Answer HTTP announces here [default: port 6969 of all interfaces]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub http: Option<SocketAddr>,
+    /// Answer UDP announces here [default: the same port as HTTP]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub udp: Option<SocketAddr>,
+    /// Threads that answer
+    #[arg(long, value_name = "N")]
+    pub workers: Option<std::num::NonZeroUsize>,
+    /// Serve only the torrents in this file: one info-hash a line, in hexadecimal
+    #[arg(long, value_name = "FILE")]
+    pub allow: Option<PathBuf>,
+    /// Don't serve the torrents in this file
+    #[arg(long, value_name = "FILE")]
+    pub deny: Option<PathBuf>,
+}
+
+/// `shoal lab`.
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Run one scenario
+    Run(LabRunArgs),
+    /// The scenarios
+    List,
+    /// The models side by side
+    #[command(hide = true, disable_help_flag = true)]
+    Compare(super::Later),
+    /// How long would it take?
+    #[command(hide = true, disable_help_flag = true)]
+    Plan(super::Later),
+    /// A real run beside a plan
+    #[command(hide = true, disable_help_flag = true)]
+    Check(super::Later),
+    /// The experiments of a paper
+    #[command(hide = true, disable_help_flag = true)]
+    Paper(super::Later),
+}
+
+impl LabCommand {
+    /// The name of the command if its part is not built yet.
+    pub fn unbuilt(&self) -> Option<&'static str> {
+        Some(match self {
+            LabCommand::Run(_) | LabCommand::List => return None,
+            LabCommand::Compare(_) => "lab compare",
+            LabCommand::Plan(_) => "lab plan",
+            LabCommand::Check(_) => "lab check",
+            LabCommand::Paper(_) => "lab paper",
+        })
+    }
+}
+
+/// `shoal lab run`.
+#[derive(Args, Debug)]
+pub struct LabRunArgs {
+    /// Which: see `shoal lab list`
+    pub scenario: String,
+    /// Decides every chance in it
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Parameters of the scenario, as its line in the list names them: --NAME VALUE
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PARAMETERS")]
+    pub parameters: Vec<OsString>,
+}
+
+fn unbuilt_flag(flag: &str, value: &Option<String>) -> Result<(), Failure> {
+    match value {
+        Some(_) => Err(Failure::unbuilt(flag)),
+        None => Ok(()),
+    }
+}
