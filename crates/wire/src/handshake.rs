@@ -5,7 +5,7 @@
 //! the peer id is there, because who is called answers at that point (BEP 3: NAT checks send no more).
 //! Whether a torrent is known and whether a peer id is our own is decided elsewhere.
 
-use base::{InfoHash, PeerId};
+use base::{InfoHash, Payload, PeerId};
 
 /// What every handshake begins with: the length of the protocol's name, and the name.
 pub const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
@@ -116,6 +116,19 @@ impl Handshake {
         Ok(head.zip(peer_id).map(|((reserved, info_hash), id)| Handshake { reserved, info_hash, peer_id: PeerId(*id) }))
     }
 
+    /// Takes a handshake off a stream of payload; what follows stays. None, and nothing is taken, if the bytes so far
+    /// are right but too few.
+    pub fn take<P: Payload>(stream: &mut P) -> Result<Option<Handshake>, HandshakeError> {
+        let mut prefix = [0; Self::LEN];
+        let prefix = &mut prefix[..stream.len().min(Self::LEN)];
+        stream.copy_prefix(prefix);
+        let shake = Self::parse(prefix)?;
+        if shake.is_some() {
+            stream.split_to(Self::LEN);
+        }
+        Ok(shake)
+    }
+
     /// Reads the part up to the info-hash. None if the bytes so far are right but too few.
     pub fn parse_head(stream: &[u8]) -> Result<Option<(Reserved, InfoHash)>, HandshakeError> {
         if let Some(at) = stream.iter().zip(PROTOCOL).position(|(got, want)| got != want) {
@@ -155,6 +168,20 @@ mod tests {
         assert_eq!(Handshake::parse(b"G"), Err(HandshakeError::Protocol { at: 0, got: b'G' }));
         assert_eq!(Handshake::parse(b"\x13Bitt"), Err(HandshakeError::Protocol { at: 4, got: b't' }));
         assert_eq!(Handshake::parse(b""), Ok(None));
+    }
+
+    #[test]
+    fn overruns_stay_in_the_stream() {
+        let shake = Handshake { reserved: Reserved::NONE, info_hash: InfoHash([7; 20]), peer_id: PeerId([9; 20]) };
+        let mut stream = shake.encode()[..60].to_vec();
+        assert_eq!(Handshake::take(&mut stream), Ok(None));
+        assert_eq!(stream.len(), 60);
+        stream.extend(&shake.encode()[60..]);
+        stream.extend([0, 0, 0, 1, 15]);
+        assert_eq!(Handshake::take(&mut stream), Ok(Some(shake)));
+        assert_eq!(stream, [0, 0, 0, 1, 15]);
+        assert!(Handshake::take(&mut stream).is_err());
+        assert_eq!(stream.len(), 5);
     }
 
     #[test]

@@ -91,15 +91,12 @@ pub enum ReplyError {
     Missing(&'static str),
 }
 
-/// Reads the body of the reply to an announce.
+/// Reads the body of the reply to an announce. Any dictionary will do: to a good-bye some trackers say nothing at all.
 pub fn parse_announce_reply(body: &[u8]) -> Result<Reply<AnnounceReply>, ReplyError> {
     let doc = bencode::parse(body, &LIMITS)?;
     let root = doc.root();
     if let Some(failure) = failure(root)? {
         return Ok(Reply::Failure(failure));
-    }
-    if root.find(b"interval").is_none() && root.find(b"peers").is_none() && root.find(b"peers6").is_none() {
-        return Err(ReplyError::Missing("peers"));
     }
     let number = |key: &[u8]| root.find_u64(key).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
     let seconds = |key: &[u8]| number(key).map(|n| Duration::from_secs(n.into()));
