@@ -99,6 +99,11 @@ impl<W: Copy + Ord, D: Copy + Eq> Blame<W, D> {
         verdict
     }
 
+    /// True if nobody is suspected of anything: [`Blame::passed`] has nothing to do, for any piece.
+    pub fn is_quiet(&self) -> bool {
+        self.failed.is_empty() && self.suspects.is_empty()
+    }
+
     /// True if `piece` failed before: digests are needed when it passes.
     pub fn wants_digests(&self, piece: PieceIndex) -> bool {
         self.failed.contains_key(&piece)
@@ -108,6 +113,9 @@ impl<W: Copy + Ord, D: Copy + Eq> Blame<W, D> {
     /// [`Blame::wants_digests`] said so.
     pub fn passed(&mut self, piece: PieceIndex, blocks: &[(Option<W>, D)]) -> Verdict<W> {
         let mut verdict = Verdict::default();
+        if self.is_quiet() {
+            return verdict;
+        }
         let records = self.failed.remove(&piece).unwrap_or_default();
         self.blocks -= records.len();
         for sent in &records {
@@ -175,5 +183,86 @@ impl<W: Copy + Ord, D: Copy + Eq> Blame<W, D> {
             return Err(format!("{blocks} blocks remembered, counted {}", self.blocks));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIECE: PieceIndex = PieceIndex(7);
+
+    fn verdict(ban: &[u8], suspects: &[u8], cleared: &[u8]) -> Verdict<u8> {
+        Verdict { ban: ban.to_vec(), suspects: suspects.to_vec(), cleared: cleared.to_vec() }
+    }
+
+    #[test]
+    fn the_only_sender_is_banned_at_once() {
+        let mut blame = Blame::new();
+        assert_eq!(blame.failed(PIECE, &[(Some(1), 10), (Some(1), 11)]), verdict(&[1], &[], &[]));
+        assert!(!blame.wants_digests(PIECE) && !blame.is_suspect(1));
+        // Unless part of the piece was on disk: the disk may have lied.
+        assert_eq!(blame.failed(PIECE, &[(Some(1), 10), (None, 11)]), verdict(&[], &[1], &[]));
+    }
+
+    #[test]
+    fn who_sent_what_differs_from_the_good_piece_is_banned_and_the_others_cleared() {
+        let mut blame = Blame::new();
+        let bad = [(Some(1), 10), (Some(2), 66), (Some(3), 12)];
+        assert_eq!(blame.failed(PIECE, &bad), verdict(&[], &[1, 2, 3], &[]));
+        assert!(blame.wants_digests(PIECE) && blame.is_suspect(2));
+        let good = [(Some(3), 10), (Some(3), 11), (Some(1), 12)];
+        assert_eq!(blame.passed(PIECE, &good), verdict(&[2], &[], &[1, 3]));
+        assert!(!blame.wants_digests(PIECE));
+        assert_eq!(blame.check_invariants(), Ok(()));
+    }
+
+    #[test]
+    fn a_second_failure_adds_to_the_first() {
+        let mut blame = Blame::new();
+        blame.failed(PIECE, &[(Some(1), 10), (Some(2), 66)]);
+        // Another liar, and the first one again, in another way.
+        assert_eq!(blame.failed(PIECE, &[(Some(2), 10), (Some(3), 77)]), verdict(&[], &[3], &[]));
+        assert_eq!(blame.failed(PIECE, &[(Some(1), 10), (Some(2), 67)]), verdict(&[2], &[], &[]));
+        assert_eq!(blame.passed(PIECE, &[(Some(1), 10), (Some(1), 11)]), verdict(&[3], &[], &[1]));
+    }
+
+    #[test]
+    fn a_suspect_stays_one_while_another_bad_piece_is_open() {
+        let mut blame = Blame::new();
+        let other = PieceIndex(8);
+        blame.failed(PIECE, &[(Some(1), 10), (Some(2), 66)]);
+        blame.failed(other, &[(Some(1), 20), (Some(3), 66)]);
+        assert_eq!(blame.passed(PIECE, &[(Some(4), 10), (Some(4), 11)]), verdict(&[2], &[], &[]));
+        assert!(blame.is_suspect(1));
+        assert_eq!(blame.passed(other, &[(Some(4), 20), (Some(4), 21)]), verdict(&[3], &[], &[1]));
+    }
+
+    #[test]
+    fn a_good_piece_alone_clears_whose_record_was_dropped() {
+        let mut blame = Blame::new();
+        blame.failed(PIECE, &[(Some(1), 10), (Some(2), 66)]);
+        blame.forget_piece(PIECE);
+        assert!(blame.is_suspect(1));
+        assert_eq!(blame.passed(PieceIndex(9), &[(Some(1), 0), (Some(2), 0)]), verdict(&[], &[], &[]));
+        assert_eq!(blame.passed(PieceIndex(9), &[(Some(1), 0), (Some(1), 0)]), verdict(&[], &[], &[1]));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut blame = Blame::new();
+        for piece in 0..200 {
+            let blocks: Vec<(Option<u32>, u64)> = (0..128).map(|i| (Some(piece * 128 + i), 0)).collect();
+            blame.failed(PieceIndex(piece), &blocks);
+            assert_eq!(blame.check_invariants(), Ok(()));
+        }
+        assert!(blame.blocks <= Blame::<u32, u64>::BLOCKS_MAX);
+        assert_eq!(blame.suspects.len(), Blame::<u32, u64>::SUSPECTS_MAX);
+        // Refetching one bad piece again and again from ever new liars stays bounded too.
+        for round in 0..2_000 {
+            let blocks: Vec<(Option<u32>, u64)> = (0..128).map(|i| (Some(round * 2 + i % 2), 1)).collect();
+            blame.failed(PIECE, &blocks);
+            assert_eq!(blame.check_invariants(), Ok(()));
+        }
     }
 }

@@ -6,7 +6,6 @@
 //! The order within a bucket is the accident of history: whoever picks starts at a random place.
 
 use super::cell::Cell;
-use std::ops::Range;
 
 #[derive(Debug, Default)]
 pub(super) struct Buckets {
@@ -35,20 +34,9 @@ impl Buckets {
         self.order.is_empty()
     }
 
-    /// Number of buckets; the last is not empty.
-    pub(super) fn count(&self) -> u32 {
-        self.ends.len() as u32
-    }
-
     /// Availability of the piece at `pos`.
     pub(super) fn availability_at(&self, pos: u32) -> u32 {
         self.ends.partition_point(|end| *end <= pos) as u32
-    }
-
-    /// Positions of the pieces of availability `a`.
-    pub(super) fn range(&self, a: u32) -> Range<u32> {
-        let start = if a == 0 { 0 } else { self.end(a - 1) };
-        start..self.end(a)
     }
 
     /// Where the pieces of availability up to `a` end.
@@ -117,6 +105,11 @@ impl Buckets {
             *self = Buckets::default();
         }
         a
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        (self.order.capacity() + self.ends.capacity()) * size_of::<u32>()
     }
 
     /// All pieces became more common by one.

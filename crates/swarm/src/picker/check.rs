@@ -1,9 +1,10 @@
 //! Checks of everything that must hold between two calls. Slow: for the lab and for tests.
 
-use super::cell::State;
+use super::cell::{Cell, State};
+use super::partial::{Block, Partial};
 use super::{Picker, Priority, class_of};
-use crate::pieces::Pieces;
-use base::PieceIndex;
+use crate::pieces::{PeerSlot, Pieces};
+use base::{BlockIndex, PieceIndex};
 
 impl Picker {
     /// What is wrong, if anything. The lab asks after every step.
@@ -25,6 +26,19 @@ impl Picker {
             return Err(format!("{blocks} blocks in open pieces, counted {}", self.open_blocks));
         }
         self.open.iter().try_for_each(|partial| partial.check())
+    }
+
+    /// Bytes on the heap, open pieces included.
+    pub fn heap_bytes(&self) -> usize {
+        let open = |p: &Partial| {
+            p.blocks.len() * size_of::<Block>() + p.copies.capacity() * size_of::<(BlockIndex, PeerSlot)>()
+        };
+        self.cells.capacity() * size_of::<Cell>()
+            + self.fresh.iter().map(|buckets| buckets.heap_bytes()).sum::<usize>()
+            + self.open.capacity() * size_of::<Partial>()
+            + self.open.iter().map(open).sum::<usize>()
+            + self.have.as_bytes().len()
+            + self.want.as_bytes().len()
     }
 
     fn check_piece(&self, piece: PieceIndex) -> Result<(), String> {

@@ -25,16 +25,17 @@ pub enum Received {
 impl Picker {
     /// `block` came from `peer`, asked for or not: whoever cares if it was asked for must ask before ([`Picker::is_requested`]).
     pub fn received(&mut self, piece: PieceIndex, block: BlockIndex, peer: PeerSlot) -> Received {
-        let known = piece.0 < self.geometry.piece_count() && block.0 < self.geometry.block_count(piece);
-        let Some(at) = self.open_at(piece).or_else(|| {
-            // A block that was given up, and came after all.
-            (known && self.want.has(piece.0)).then(|| self.open_piece(piece, Owner::Shared))
-        }) else {
-            return Received::NotWanted;
-        };
-        if !known {
+        if piece.0 >= self.geometry.piece_count() || block.0 >= self.geometry.block_count(piece) {
             return Received::NotWanted;
         }
+        let at = match self.open_at(piece) {
+            Some(at) => at,
+            // A block that was given up, and came after all.
+            None if self.want.has(piece.0) && block.0 < self.data_blocks(piece) => {
+                self.open_piece(piece, Owner::Shared)
+            }
+            None => return Received::NotWanted,
+        };
         match self.open[at].receive(block, Some(peer)) {
             Some(cancel) => Received::New { piece_complete: self.open[at].is_complete(), cancel },
             None => Received::Duplicate,
@@ -82,13 +83,19 @@ impl Picker {
         }
     }
 
-    /// `piece` was checked and is bad: all of its blocks are open again. Answers who sent each block, in order (None: found
-    /// on disk, padding, or not here), for [`crate::blame`].
+    /// `piece` was checked and is bad: all of its blocks are open again. Answers who sent them, as [`Picker::senders`].
     pub fn piece_bad(&mut self, piece: PieceIndex) -> Vec<Option<PeerSlot>> {
-        let Some(at) = self.open_at(piece) else { return Vec::new() };
-        let senders = self.open[at].senders();
-        self.close(at);
+        let senders = self.senders(piece);
+        if let Some(at) = self.open_at(piece) {
+            self.close(at);
+        }
         senders
+    }
+
+    /// Who sent each block of an open piece, in order, for [`crate::blame`]. None: it was found on disk, or is not here.
+    /// Blocks of padding, which nobody sends, are left out at the end.
+    pub fn senders(&self, piece: PieceIndex) -> Vec<Option<PeerSlot>> {
+        self.open_at(piece).map(|at| self.open[at].senders()).unwrap_or_default()
     }
 
     /// We had `piece`, and the disk found it rotten or gone: it must be fetched again.
@@ -103,7 +110,11 @@ impl Picker {
     /// Nothing happens if the piece is had or open, or `blocks` has the wrong length.
     pub fn restore(&mut self, piece: PieceIndex, blocks: &Bitfield) -> bool {
         let fits = piece.0 < self.geometry.piece_count() && blocks.len() == self.geometry.block_count(piece);
-        if !fits || blocks.count() == 0 || self.have.has(piece.0) || self.open_at(piece).is_some() {
+        if !fits || self.have.has(piece.0) || self.open_at(piece).is_some() {
+            return false;
+        }
+        // Padding alone is no progress.
+        if blocks.ones().next().is_none_or(|first| first >= self.data_blocks(piece)) {
             return false;
         }
         let at = self.open_piece(piece, Owner::Shared);
@@ -115,7 +126,7 @@ impl Picker {
 
     /// True if `peer` was asked for `block` and did not answer yet.
     pub fn is_requested(&self, piece: PieceIndex, block: BlockIndex, peer: PeerSlot) -> bool {
-        self.open_at(piece).is_some_and(|at| self.open[at].requests().any(|r| r == (block, peer)))
+        self.open_at(piece).is_some_and(|at| self.open[at].is_requested(block, peer))
     }
 
     /// Where each block of an open piece stands; None if the piece isn't open.
@@ -142,14 +153,20 @@ impl Picker {
     pub(super) fn open_piece(&mut self, piece: PieceIndex, owner: Owner) -> usize {
         let availability = self.take_out(piece.0);
         let blocks = self.geometry.block_count(piece);
-        let padding = self.padding.get(&piece.0).map_or(0, |bytes| {
-            let data = self.geometry.piece_len(piece).saturating_sub(*bytes);
-            blocks - data.div_ceil(self.geometry.block_size()).clamp(1, blocks)
-        });
+        let padding = blocks - self.data_blocks(piece);
         self.cells[piece.index()] = Cell::new(State::Open, self.priority(piece), self.open.len() as u32);
         self.open.push(Partial::new(piece, availability, owner, blocks, padding));
         self.open_blocks += blocks;
         self.open.len() - 1
+    }
+
+    /// Blocks of `piece` that aren't padding alone.
+    fn data_blocks(&self, piece: PieceIndex) -> u32 {
+        let blocks = self.geometry.block_count(piece);
+        self.padding.get(&piece.0).map_or(blocks, |padding| {
+            let data = self.geometry.piece_len(piece).saturating_sub(*padding);
+            data.div_ceil(self.geometry.block_size()).clamp(1, blocks)
+        })
     }
 
     /// Closes an open piece: it is had, skipped, or fresh again.

@@ -19,6 +19,8 @@ mod partial;
 mod pick;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 pub use cell::Priority;
@@ -26,7 +28,7 @@ pub use life::Received;
 pub use partial::BlockState;
 pub use pick::{Affinity, Order, PickOpts};
 
-use crate::pieces::{Pieces, any_common};
+use crate::pieces::{Pieces, any_common, ones_common};
 use base::{Bitfield, Geometry, PieceIndex};
 use buckets::Buckets;
 use cell::{Cell, State};
@@ -194,7 +196,7 @@ impl Picker {
         match pieces {
             Pieces::None => {}
             Pieces::All => self.seeds += 1,
-            Pieces::Some(bits) => bits.ones().for_each(|piece| self.raise(piece)),
+            Pieces::Some(bits) => ones_common(bits, None, 0).for_each(|piece| self.raise(piece)),
         }
     }
 
@@ -209,7 +211,7 @@ impl Picker {
                     self.settle();
                 }
             }
-            Pieces::Some(bits) => bits.ones().for_each(|piece| self.lower(piece)),
+            Pieces::Some(bits) => ones_common(bits, None, 0).for_each(|piece| self.lower(piece)),
         }
     }
 

@@ -216,13 +216,21 @@ impl Partial {
         self.cursor = self.cursor.min(block.0);
     }
 
-    /// Who sent each block, in order.
+    /// Who sent each block, in order, padding left out.
     pub(super) fn senders(&self) -> Vec<Option<PeerSlot>> {
         let sender = |block: &Block| match block.state() {
             BlockState::Received(peer) => peer,
             _ => None,
         };
-        self.blocks.iter().map(sender).collect()
+        self.blocks[..self.blocks.len() - self.padding as usize].iter().map(sender).collect()
+    }
+
+    /// True if `peer` was asked for `block` and did not answer yet.
+    pub(super) fn is_requested(&self, block: BlockIndex, peer: PeerSlot) -> bool {
+        match self.blocks.get(block.index()).map(|block| block.state()) {
+            Some(BlockState::Requested(first)) => first == peer || self.copies.contains(&(block, peer)),
+            _ => false,
+        }
     }
 
     /// Who was asked for what and did not answer yet.
