@@ -1,30 +1,18 @@
 //! One announce: sent, answered, timed out, failed.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use base::{InfoHash, Instant, PeerId, may_use};
+use base::{Instant, may_use};
+use wire::tracker::http::{AnnounceReply, Failure, Retry};
+use wire::tracker::{Announce, AnnounceEvent};
 
-use super::tracker::{Event, Flight, Leg, Over, backoff};
+use super::tracker::{Flight, Leg, Over, backoff, canonical};
 use super::types::{Config, Output, State, Stats};
-use super::{Client, INTERVAL_MAX, Mode, PEERS_MAX, interval_min, scope, udp};
+use super::{Client, INTERVAL_MAX, Mode, interval_min, scope, udp};
 use crate::url::Scheme;
 
 /// Interval assumed when a tracker names none.
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(1800);
-
-/// What an announce was answered, over HTTP or UDP.
-#[derive(Debug, Default)]
-pub(super) struct Answer {
-    pub(super) interval: Option<Duration>,
-    pub(super) interval_min: Option<Duration>,
-    pub(super) seeders: Option<u32>,
-    pub(super) leechers: Option<u32>,
-    pub(super) peers: Vec<SocketAddr>,
-    pub(super) tracker_id: Option<Vec<u8>>,
-    pub(super) warning: Option<String>,
-    pub(super) external_ip: Option<IpAddr>,
-}
 
 /// Why an announce was not answered.
 #[derive(Debug)]
@@ -32,51 +20,42 @@ pub(super) struct Refusal {
     pub(super) why: String,
     /// When to come back (BEP 31): zero if the tracker does not say, None for never.
     pub(super) retry: Option<Duration>,
-    /// The tracker itself said so.
-    pub(super) by_tracker: bool,
 }
 
-/// What an announce says.
-#[derive(Debug)]
-pub(super) struct Announce<'a> {
-    pub(super) info_hash: InfoHash,
-    pub(super) peer_id: PeerId,
-    pub(super) port: u16,
-    pub(super) uploaded: u64,
-    pub(super) downloaded: u64,
-    pub(super) left: u64,
-    pub(super) key: u32,
-    pub(super) numwant: u32,
-    pub(super) event: Event,
-    pub(super) tracker_id: Option<&'a [u8]>,
-}
-
-impl<'a> Announce<'a> {
-    pub(super) fn new(config: &Config, stats: &Stats, leg: &Leg, event: Event, tracker_id: Option<&'a [u8]>) -> Self {
-        Announce {
-            info_hash: config.hashes[leg.hash],
-            peer_id: config.peer_id,
-            port: if leg.to.is_ipv4() { config.port_v4 } else { config.port_v6 },
-            uploaded: stats.uploaded,
-            downloaded: stats.downloaded,
-            left: stats.left,
-            key: config.key,
-            numwant: if event == Event::Stopped || !stats.wants_peers { 0 } else { config.numwant },
-            event,
-            tracker_id,
-        }
+/// What leg `leg` has to say.
+pub(super) fn build(config: &Config, stats: &Stats, leg: &Leg, event: AnnounceEvent) -> Announce {
+    let silent = event == AnnounceEvent::Stopped || !stats.wants_peers;
+    Announce {
+        info_hash: config.hashes[leg.hash],
+        peer_id: config.peer_id,
+        port: if leg.to.is_ipv4() { config.port_v4 } else { config.port_v6 },
+        uploaded: stats.uploaded,
+        downloaded: stats.downloaded,
+        left: stats.left,
+        event,
+        key: config.key,
+        numwant: Some(if silent { 0 } else { config.numwant }),
     }
 }
 
 impl Refusal {
     pub(super) fn new(why: impl Into<String>) -> Self {
-        Refusal { why: why.into(), retry: Some(Duration::ZERO), by_tracker: false }
+        Refusal { why: why.into(), retry: Some(Duration::ZERO) }
+    }
+
+    pub(super) fn by_tracker(failure: Failure) -> Self {
+        let retry = match failure.retry {
+            None => Some(Duration::ZERO),
+            Some(Retry::After(time)) => Some(time),
+            Some(Retry::Never) => None,
+        };
+        Refusal { why: failure.reason, retry }
     }
 }
 
 impl Client {
     /// Sends an announce of leg `l` of tracker `t`.
-    pub(super) fn send(&mut self, now: Instant, t: usize, l: usize, event: Event) {
+    pub(super) fn send(&mut self, now: Instant, t: usize, l: usize, event: AnnounceEvent) {
         let url = self.trackers[t].url.clone().expect("only usable trackers have legs");
         let over = match url.scheme {
             Scheme::Udp => Over::Udp { transaction: 0, connecting: true, tries: 0 },
@@ -104,15 +83,15 @@ impl Client {
     }
 
     /// A flight was answered.
-    pub(super) fn succeed(&mut self, now: Instant, t: usize, l: usize, answer: Answer) {
+    pub(super) fn succeed(&mut self, now: Instant, t: usize, l: usize, answer: AnnounceReply) {
         let tracker = &mut self.trackers[t];
         let leg = &mut tracker.legs[l];
         let Some(flight) = leg.flight.take() else { return };
-        if flight.event == Event::Stopped {
+        if flight.event == AnnounceEvent::Stopped {
             leg.reset();
             return;
         }
-        if flight.event == Event::Completed {
+        if flight.event == AnnounceEvent::Completed {
             leg.completed_due = false;
         }
         let floor = interval_min(leg.to);
@@ -131,7 +110,7 @@ impl Client {
         }
 
         let told_by = scope(to);
-        let mut addrs: Vec<_> = answer.peers.into_iter().take(PEERS_MAX).map(super::canonical).collect();
+        let mut addrs: Vec<_> = answer.peers.into_iter().map(|p| canonical(p.addr)).collect();
         addrs.retain(|a| may_use(*a, told_by));
         addrs.sort_unstable();
         addrs.dedup();

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use base::{Instant, JobId, Scope};
+use wire::tracker::AnnounceEvent;
+use wire::tracker::http::{Reply, announce_url, parse_announce_reply};
 
-use super::announce::{Announce, Refusal};
-use super::tracker::{Event, Over, canonical};
+use super::announce::{Refusal, build};
+use super::tracker::{Over, canonical};
 use super::types::{HttpReply, Output};
-use super::{Client, RESOLVE_LIMIT, codec, scope};
+use super::{Client, RESOLVE_LIMIT, scope};
 use crate::url::Url;
 
 /// Time for a reply.
@@ -22,12 +24,12 @@ impl Client {
         let tracker = &mut self.trackers[t];
         let leg = &mut tracker.legs[l];
         let Some(event) = leg.flight.as_ref().map(|f| f.event) else { return };
-        let announce = Announce::new(&self.config, &self.stats, leg, event, tracker.tracker_id.as_deref());
+        let announce = build(&self.config, &self.stats, leg, event);
         let Some(flight) = &mut leg.flight else { return };
         let Over::Http { job, url, .. } = &flight.over else { return };
-        leg.sent |= event != Event::Stopped;
+        leg.sent |= event != AnnounceEvent::Stopped;
         flight.deadline = now + REPLY_LIMIT;
-        let url = codec::http_announce(url, &announce);
+        let url = announce_url(url.as_str(), &announce, tracker.tracker_id.as_deref());
         self.outputs.push_back(Output::Fetch { job: *job, url, to: leg.to });
     }
 
@@ -42,10 +44,11 @@ impl Client {
                     Err(why) => Refusal::new(why),
                 }
             }
-            Ok(reply) => match codec::http_answer(&reply.body) {
-                Ok(answer) => return self.succeed(now, t, l, answer),
+            Ok(reply) => match parse_announce_reply(&reply.body) {
+                Ok(Reply::Answer(answer)) => return self.succeed(now, t, l, answer),
+                Ok(Reply::Failure(failure)) => Refusal::by_tracker(failure),
                 // A page that is no answer at all matters less than the status that came with it.
-                Err(refusal) if reply.status == 200 || refusal.by_tracker => refusal,
+                Err(e) if reply.status == 200 => Refusal::new(e.to_string()),
                 Err(_) => Refusal::new(format!("HTTP status {}", reply.status)),
             },
             Err(why) => Refusal::new(why),

@@ -21,7 +21,6 @@
 //! It deliberately keeps no list of peers, chooses none, and does not share connection ids between torrents.
 
 mod announce;
-mod codec;
 mod http;
 mod scrape;
 mod tracker;
@@ -33,20 +32,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use base::{Instant, JobId, Rng, Scope};
+use wire::tracker::AnnounceEvent;
 
 pub use tracker::{ADDRESSES_MAX, RETRY_MAX, RETRY_MIN};
 pub use types::{Config, HttpReply, Input, Output, State, Stats, Status};
 
 pub(crate) use tracker::canonical;
-use tracker::{Event, Lookup, Tracker, backoff};
+use tracker::{Lookup, Tracker, backoff};
 use udp::Connections;
 
 /// Trackers of one torrent; what is listed beyond is not used.
 pub const TRACKERS_MAX: usize = 100;
 /// Hashes of one torrent: v1 and v2.
 pub const HASHES_MAX: usize = 2;
-/// Peers taken from one answer.
-pub const PEERS_MAX: usize = 1000;
 /// Time for a look-up.
 pub const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
 /// Time that the addresses of a host are used without another look-up.
@@ -216,7 +214,7 @@ impl Client {
             for l in 0..self.trackers[t].legs.len() {
                 self.trackers[t].legs[l].flight = None;
                 if self.trackers[t].legs[l].sent {
-                    self.send(now, t, l, Event::Stopped);
+                    self.send(now, t, l, AnnounceEvent::Stopped);
                 }
             }
         }
@@ -299,10 +297,10 @@ impl Client {
                 Some(flight) if flight.deadline <= now => self.on_timeout(now, t, l),
                 None if known && leg.next <= now => {
                     let event = match () {
-                        () if !leg.started => Event::Started,
-                        () if leg.completed_due => Event::Completed,
-                        () if self.stats.partial_seed => Event::Paused,
-                        () => Event::None,
+                        () if !leg.started => AnnounceEvent::Started,
+                        () if leg.completed_due => AnnounceEvent::Completed,
+                        () if self.stats.partial_seed => AnnounceEvent::Paused,
+                        () => AnnounceEvent::None,
                     };
                     self.send(now, t, l, event);
                 }

@@ -2,11 +2,14 @@
 //!
 //! A scrape is a courtesy: it is asked once, redirects aren't followed, and failing has no consequences.
 
-use base::{Instant, JobId};
+use base::{InfoHash, Instant, JobId};
+use wire::tracker::Counts;
+use wire::tracker::http::{Reply, parse_scrape_reply, scrape_url};
+use wire::tracker::udp::{self as wire_udp, Response};
 
 use super::tracker::{Over, Scrape};
 use super::types::{HttpReply, Output, State};
-use super::{Client, codec, udp};
+use super::{Client, udp};
 use crate::url::Scheme;
 
 impl Client {
@@ -24,7 +27,7 @@ impl Client {
                 let over = Over::Udp { transaction: 0, connecting: true, tries: 0 };
                 self.trackers[t].scrapes.push(Scrape { to, deadline, over });
                 self.send_udp_scrape(now, t, 0);
-            } else if let Some(text) = codec::http_scrape(&url, &self.config.hashes) {
+            } else if let Some(text) = scrape_url(url.as_str(), &self.config.hashes) {
                 let job = self.job();
                 self.trackers[t].scrapes.push(Scrape { to, deadline, over: Over::Http { job, url, redirects: 0 } });
                 self.outputs.push_back(Output::Fetch { job, url: text, to });
@@ -41,27 +44,28 @@ impl Client {
         let id = self.rng.next_u32();
         let connection = self.connections.find(now, scrape.to);
         scrape.over = Over::Udp { transaction: id, connecting: connection.is_none(), tries: 0 };
-        let data = match connection {
-            None => codec::udp_connect(id),
-            Some(connection) => codec::udp_scrape(connection, id, &self.config.hashes),
-        };
+        let mut data = Vec::new();
+        match connection {
+            None => data.extend(wire_udp::connect_request(id)),
+            Some(connection) => wire_udp::write_scrape_request(connection, id, &self.config.hashes, &mut data),
+        }
         self.outputs.push_back(Output::Datagram { to: scrape.to, data });
     }
 
     pub(super) fn on_udp_scrape(&mut self, now: Instant, t: usize, s: usize, data: &[u8]) {
         let scrape = &self.trackers[t].scrapes[s];
         let (to, connecting) = (scrape.to, matches!(scrape.over, Over::Udp { connecting: true, .. }));
-        match codec::udp_parse(data, to.is_ipv6()) {
-            Some(codec::Udp::Connected(id)) if connecting => {
-                self.connections.insert(now, to, id);
+        match Response::parse(data, to.ip()) {
+            Ok(Response::Connect { connection, .. }) if connecting => {
+                self.connections.insert(now, to, connection);
                 self.send_udp_scrape(now, t, s);
             }
-            Some(codec::Udp::Scraped(counts)) if !connecting => {
+            Ok(Response::Scrape { counts, .. }) if !connecting => {
                 self.trackers[t].scrapes.remove(s);
                 let counted = self.config.hashes.iter().copied().zip(counts).collect();
                 self.scraped(t, counted);
             }
-            Some(codec::Udp::Error(_)) => drop(self.trackers[t].scrapes.remove(s)),
+            Ok(Response::Error { .. }) => drop(self.trackers[t].scrapes.remove(s)),
             _ => {}
         }
     }
@@ -74,15 +78,15 @@ impl Client {
             .find_map(|(t, tracker)| Some((t, tracker.scrapes.iter().position(|s| s.over.has_job(job))?)));
         let Some((t, s)) = found else { return };
         self.trackers[t].scrapes.remove(s);
-        if let Ok(reply) = result {
-            let counts = codec::http_scraped(&reply.body);
+        let parsed = result.map(|reply| parse_scrape_reply(&reply.body));
+        if let Ok(Ok(Reply::Answer(counts))) = parsed {
             let ours = counts.into_iter().filter(|(hash, _)| self.config.hashes.contains(hash)).collect();
             self.scraped(t, ours);
         }
     }
 
-    fn scraped(&mut self, t: usize, counts: Vec<(base::InfoHash, codec::Counts)>) {
-        for (info_hash, codec::Counts { seeders, leechers, downloads }) in counts {
+    fn scraped(&mut self, t: usize, counts: Vec<(InfoHash, Counts)>) {
+        for (info_hash, Counts { seeders, leechers, downloads }) in counts {
             let tracker = &mut self.trackers[t];
             // The larger of both hashes: most trackers count a hybrid's two as two torrents.
             tracker.seeders = tracker.seeders.max(Some(seeders));

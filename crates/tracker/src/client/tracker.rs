@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use base::{Instant, JobId, Scope};
+use wire::tracker::AnnounceEvent;
 
 use super::types::{State, Status};
 use crate::url::{Scheme, Url};
@@ -14,16 +15,6 @@ pub const ADDRESSES_MAX: usize = 4;
 pub const RETRY_MIN: Duration = Duration::from_secs(5);
 /// Longest wait after a failure.
 pub const RETRY_MAX: Duration = Duration::from_secs(3600);
-
-/// What an announce says has happened (BEP 3, BEP 21).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
-    None,
-    Started,
-    Completed,
-    Stopped,
-    Paused,
-}
 
 /// A tracker of a tier.
 #[derive(Debug)]
@@ -78,7 +69,7 @@ pub(super) struct Leg {
 /// An announce that waits for its answer.
 #[derive(Debug)]
 pub(super) struct Flight {
-    pub(super) event: Event,
+    pub(super) event: AnnounceEvent,
     /// When it is sent again or given up.
     pub(super) deadline: Instant,
     pub(super) over: Over,

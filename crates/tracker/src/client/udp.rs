@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use base::Instant;
+use wire::tracker::AnnounceEvent;
+use wire::tracker::http::{AnnounceReply, Peer};
+use wire::tracker::udp::{self as wire_udp, Response};
 
-use super::announce::{Announce, Refusal};
-use super::tracker::{Event, Over};
+use super::Client;
+use super::announce::{Refusal, build};
+use super::tracker::Over;
 use super::types::Output;
-use super::{Client, codec};
 
 /// Datagrams sent before an attempt counts as failed.
 pub(super) const TRIES: u32 = 2;
@@ -47,7 +50,7 @@ impl Client {
         let tracker = &mut self.trackers[t];
         let leg = &mut tracker.legs[l];
         let Some(event) = leg.flight.as_ref().map(|f| f.event) else { return };
-        let announce = Announce::new(&self.config, &self.stats, leg, event, None);
+        let announce = build(&self.config, &self.stats, leg, event);
         let Some(flight) = &mut leg.flight else { return };
         let Over::Udp { transaction, connecting, tries } = &mut flight.over else { return };
         let connection = self.connections.find(now, leg.to);
@@ -57,14 +60,15 @@ impl Client {
         }
         *connecting = connection.is_none();
         flight.deadline = now + WAIT * (1 << *tries);
-        let data = match connection {
-            None => codec::udp_connect(*transaction),
+        let mut data = Vec::new();
+        match connection {
+            None => data.extend(wire_udp::connect_request(*transaction)),
             Some(connection) => {
-                leg.sent |= event != Event::Stopped;
+                leg.sent |= event != AnnounceEvent::Stopped;
                 let path = tracker.url.as_ref().map(|u| u.path_and_query()).unwrap_or_default();
-                codec::udp_announce(connection, *transaction, &announce, path)
+                wire_udp::write_announce_request(connection, *transaction, &announce, path.as_bytes(), &mut data);
             }
-        };
+        }
         self.outputs.push_back(Output::Datagram { to: leg.to, data });
     }
 
@@ -96,17 +100,26 @@ impl Client {
         let leg = &mut self.trackers[t].legs[l];
         let to = leg.to;
         let Some(Over::Udp { connecting, tries, .. }) = leg.flight.as_mut().map(|f| &mut f.over) else { return };
-        match codec::udp_parse(data, to.is_ipv6()) {
-            Some(codec::Udp::Connected(id)) if *connecting => {
+        match Response::parse(data, to.ip()) {
+            Ok(Response::Connect { connection, .. }) if *connecting => {
                 *tries = 0;
-                self.connections.insert(now, to, id);
+                self.connections.insert(now, to, connection);
                 self.send_udp(now, t, l);
             }
-            Some(codec::Udp::Announced(answer)) if !*connecting => self.succeed(now, t, l, answer),
-            Some(codec::Udp::Error(why)) => {
+            Ok(Response::Announce { interval, leechers, seeders, peers, .. }) if !*connecting => {
+                let answer = AnnounceReply {
+                    interval: Some(interval),
+                    seeders: Some(seeders),
+                    leechers: Some(leechers),
+                    peers: peers.into_iter().map(|addr| Peer { addr, peer_id: None }).collect(),
+                    ..AnnounceReply::default()
+                };
+                self.succeed(now, t, l, answer);
+            }
+            Ok(Response::Error { message, .. }) => {
                 // The tracker may have been restarted and know our connection id no more.
                 self.connections.forget(to);
-                self.fail(now, t, l, Refusal::new(why));
+                self.fail(now, t, l, Refusal::new(message));
             }
             _ => {}
         }
