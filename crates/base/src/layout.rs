@@ -58,8 +58,8 @@ pub struct Span {
 
 impl Layout {
     /// One file, whose path is its name.
-    pub fn single(name: String, len: u64) -> Self {
-        let file = FileEntry { path: name.clone(), offset: 0, len, kind: FileKind::Content, executable: false };
+    pub fn single(name: String, len: u64, executable: bool) -> Self {
+        let file = FileEntry { path: name.clone(), offset: 0, len, kind: FileKind::Content, executable };
         Layout { name, single: true, files: vec![file] }
     }
 

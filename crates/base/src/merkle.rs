@@ -36,6 +36,12 @@ pub fn root(nodes: &[Hash], width: usize, mut pad: Hash) -> Hash {
     level.first().copied().unwrap_or(pad)
 }
 
+/// The root of a file over its piece layer: one root for each piece of `piece_length` bytes, a power of two.
+pub fn layer_root(layer: &[Hash], piece_length: u32) -> Hash {
+    let height = (piece_length / LEAF_SIZE).max(1).ilog2();
+    root(layer, layer.len().next_power_of_two(), pad(height))
+}
+
 /// The root of a subtree of zero leaves that is `height` levels above the leaves.
 pub fn pad(height: u32) -> Hash {
     (0..height).fold([0; 32], |h, _| parent(&h, &h))
