@@ -17,6 +17,8 @@ pub enum Source {
     Tracker,
     /// The saved state of an earlier run.
     Resume,
+    /// Another peer, the DHT or the local network.
+    Exchange,
 }
 
 /// What is on disk already when a torrent is opened.
@@ -50,6 +52,8 @@ pub struct NewPeer {
 /// What a torrent is told.
 #[derive(Debug)]
 pub enum Input<P> {
+    /// The deadline has come.
+    Tick,
     /// A connection that belongs to this torrent.
     Peer(NewPeer),
     /// Bytes of a connection, in order.
@@ -68,8 +72,8 @@ pub enum Input<P> {
     DialFailed {
         /// The address that was dialled.
         addr: SocketAddr,
-        /// Which connection that was to be.
-        conn: Option<ConnId>,
+        /// It was not even tried: there was no room for another connection.
+        postponed: bool,
     },
     /// Addresses of peers.
     Candidates {

@@ -2,14 +2,20 @@
 
 pub mod blame;
 pub mod bucket;
+mod candidates;
 pub mod choker;
 pub mod disk;
 mod io;
+mod metadata;
 pub mod picker;
 mod pieces;
 pub mod rate;
+mod session;
 mod status;
+mod torrent;
 
 pub use io::{CloseReason, Event, FilePriority, Input, NewPeer, Output, Resume, Segment, Source, Transmit};
 pub use pieces::{PeerSlot, Pieces};
+pub use session::OURS;
 pub use status::{Phase, PeerStatus, SourceStatus, TorrentStatus};
+pub use torrent::{Birth, Settings, Torrent};

@@ -18,8 +18,9 @@ impl Picker {
         if fresh + open != self.want.count() {
             return Err(format!("{fresh} pieces fresh and {open} open, of {} wanted", self.want.count()));
         }
-        if self.want.ones().next().is_some_and(|first| first < self.first_wanted) {
-            return Err(format!("a wanted piece below {}", self.first_wanted));
+        let first = self.want.ones().next().unwrap_or(self.want.len());
+        if first != self.first_wanted {
+            return Err(format!("the first wanted piece is {first}, not {}", self.first_wanted));
         }
         let blocks: usize = self.open.iter().map(|p| p.blocks.len()).sum();
         if blocks != self.open_blocks as usize {

@@ -49,7 +49,7 @@ pub struct Picker {
     have: Bitfield,
     /// Missing and not skipped, open ones included.
     want: Bitfield,
-    /// No wanted piece is below this one.
+    /// The first wanted piece; the number of pieces if there is none.
     first_wanted: u32,
     /// Peers known to be there, seeds included.
     peers: u32,
@@ -81,6 +81,7 @@ impl Picker {
                 Cell::new(State::Fresh, Priority::Normal, order.len() as u32 - 1)
             });
         }
+        let first_wanted = order.first().copied().unwrap_or(count);
         Picker {
             geometry,
             cells,
@@ -89,7 +90,7 @@ impl Picker {
             open_blocks: 0,
             have,
             want,
-            first_wanted: 0,
+            first_wanted,
             peers: 0,
             seeds: 0,
             order: Order::default(),
@@ -341,6 +342,9 @@ impl Picker {
     fn update_want(&mut self, piece: u32) {
         if self.have.has(piece) || self.cells[piece as usize].priority() == Priority::Skip {
             self.want.clear(piece);
+            if piece == self.first_wanted {
+                self.first_wanted = ones_common(&self.want, None, piece).next().unwrap_or(self.want.len());
+            }
         } else {
             self.want.set(piece);
             self.first_wanted = self.first_wanted.min(piece);

@@ -1,0 +1,244 @@
+//! What is asked for, what comes, what the disk thinks of it, and who is to blame.
+
+use super::messages::Violation;
+use super::{Life, Torrent};
+use crate::disk::{BlockDigest, DiskDone, DiskJob};
+use crate::picker::{Affinity, BlockState, PickOpts, Picker, Received};
+use crate::pieces::PeerSlot;
+use crate::session::{Request, UNASKED_MAX};
+use crate::{CloseReason, Event, Output};
+use base::{BlockIndex, Instant, Payload, PieceIndex};
+use wire::message::Message;
+
+impl<P: Payload> Torrent<P> {
+    /// Asks a peer for as much as its pipeline has room for.
+    pub(super) fn refill(&mut self, now: Instant, slot: PeerSlot) {
+        if !self.is_fetching() {
+            return;
+        }
+        let (Some(s), Some(open)) = (self.sessions.get_mut(&slot), &mut self.open) else { return };
+        if s.peer_choking || !s.am_interested || now < s.hold_until {
+            return;
+        }
+        let room = s.requests_max().saturating_sub(s.requests.len());
+        if room == 0 {
+            return;
+        }
+        let geometry = open.plan.geometry;
+        let fast = s.down.per_second(now).saturating_mul(Picker::WHOLE_PIECE_SECS_MAX) > u64::from(geometry.piece_length());
+        let affinity = match (open.blame.is_suspect(slot), fast) {
+            (true, _) => Affinity::Suspect,
+            (false, true) => Affinity::Whole,
+            (false, false) => Affinity::Share,
+        };
+        let opts = PickOpts {
+            affinity,
+            last: s.requests.back().map(|r| r.piece).or(s.last_piece),
+            outstanding: s.requests.len() as u32,
+            only: None,
+        };
+        self.scratch.clear();
+        open.picker.pick(slot, &s.pieces, room, opts, &mut self.rng, &mut self.scratch);
+        if self.scratch.is_empty() {
+            if s.requests.is_empty() && !open.picker.is_interesting(&s.pieces) {
+                s.am_interested = false;
+                s.say(&Message::NotInterested);
+                self.wake(slot);
+            }
+            return;
+        }
+        if s.requests.is_empty() {
+            s.progress_at = now;
+        }
+        for (piece, block) in self.scratch.drain(..) {
+            s.requests.push_back(Request { piece, block });
+            s.last_piece = Some(piece);
+            let (begin, len) = (geometry.block_begin(block), geometry.block_len(piece, block));
+            s.say(&Message::Request { piece: piece.0, begin, len });
+        }
+        self.wake(slot);
+        self.tick_at = self.tick_at.min(now + std::time::Duration::from_secs(1));
+    }
+
+    /// A piece message.
+    pub(super) fn block_came(
+        &mut self,
+        now: Instant,
+        slot: PeerSlot,
+        piece: u32,
+        begin: u32,
+        data: P,
+    ) -> Result<(), Violation> {
+        let Some(s) = self.sessions.get_mut(&slot) else { return Ok(()) };
+        let open = self.open.as_mut().ok_or(Violation)?;
+        let geometry = open.plan.geometry;
+        let len = data.len() as u32;
+        s.downloaded += u64::from(len);
+        s.down.add(now, u64::from(len));
+        self.totals.downloaded += u64::from(len);
+        let block_size = geometry.block_size();
+        let at = s.requests.iter().position(|r| r.piece.0 == piece && r.block.0 * block_size == begin);
+        if len == 0 {
+            // Some clients say so where they mean a reject.
+            if let Some(r) = at.and_then(|at| s.requests.remove(at)) {
+                open.picker.abandoned(r.piece, r.block, slot);
+                s.hold_until = now + super::messages::REJECTED_PAUSE;
+            }
+            return Ok(());
+        }
+        let (piece, block) = geometry.block(piece, begin, len).ok_or(Violation)?;
+        match at {
+            Some(at) => {
+                s.requests.remove(at);
+            }
+            None if s.stale > 0 => s.stale -= 1,
+            None => {
+                s.unasked += 1;
+                self.totals.wasted += u64::from(len);
+                return if s.unasked > UNASKED_MAX { Err(Violation) } else { Ok(()) };
+            }
+        }
+        s.progress_at = now;
+        s.stalled = false;
+        s.snubbed = false;
+        s.pipeline.block_arrived(self.settings.requests_max);
+        let refill = s.requests.len() * 4 <= s.requests_max() * 3;
+        match open.picker.received(piece, block, slot) {
+            Received::New { piece_complete, cancel } => {
+                self.write(piece, begin, data);
+                self.credit(slot, i64::from(len));
+                for other in cancel {
+                    self.cancel(now, other, piece, block);
+                }
+                if piece_complete {
+                    self.check_piece(piece);
+                }
+            }
+            Received::Duplicate | Received::NotWanted => self.totals.wasted += u64::from(len),
+        }
+        if refill {
+            self.refill(now, slot);
+        }
+        Ok(())
+    }
+
+    /// Takes back a request: somebody else was faster.
+    fn cancel(&mut self, now: Instant, slot: PeerSlot, piece: PieceIndex, block: BlockIndex) {
+        let (Some(s), Some(open)) = (self.sessions.get_mut(&slot), &self.open) else { return };
+        let Some(at) = s.requests.iter().position(|r| r.piece == piece && r.block == block) else { return };
+        s.requests.remove(at);
+        s.stale = s.stale.saturating_add(1);
+        let g = &open.plan.geometry;
+        s.say(&Message::Cancel { piece: piece.0, begin: g.block_begin(block), len: g.block_len(piece, block) });
+        self.wake(slot);
+        self.refill(now, slot);
+    }
+
+    /// All blocks of a piece are with the disk.
+    pub(super) fn check_piece(&mut self, piece: PieceIndex) {
+        let digests = self.open.as_ref().is_some_and(|o| o.blame.wants_digests(piece));
+        self.out.push_back(Output::Disk(DiskJob::Check { piece, digests }));
+    }
+
+    pub(super) fn disk_done(&mut self, now: Instant, done: DiskDone) {
+        match done {
+            DiskDone::Written { len, .. } => self.backlog = self.backlog.saturating_sub(u64::from(len)),
+            DiskDone::Checked { piece, ok, digests } => {
+                if self.checked_existing(now, piece, ok) {
+                    return;
+                }
+                if ok {
+                    self.piece_good(now, piece, &digests);
+                } else {
+                    self.piece_bad(now, piece, &digests);
+                }
+            }
+            DiskDone::Failed { piece: _, error } => {
+                self.backlog = 0;
+                if self.life != Life::Failed {
+                    self.stop(now, Life::Failed);
+                    self.event(Event::Stopped { error });
+                }
+            }
+        }
+    }
+
+    /// Who sent each block of a piece that is still open, with what the disk says of it.
+    fn senders(&self, piece: PieceIndex, digests: &[BlockDigest]) -> Vec<(Option<PeerSlot>, BlockDigest)> {
+        let Some(blocks) = self.open.as_ref().and_then(|o| o.picker.blocks(piece)) else { return Vec::new() };
+        let sender = |state| match state {
+            BlockState::Received(peer) => peer,
+            BlockState::Open | BlockState::Requested(_) => None,
+        };
+        blocks.map(sender).zip(digests.iter().copied()).collect()
+    }
+
+    fn piece_good(&mut self, now: Instant, piece: PieceIndex, digests: &[BlockDigest]) {
+        let senders = self.senders(piece, digests);
+        let Some(open) = &mut self.open else { return };
+        if open.picker.has(piece) {
+            return;
+        }
+        let verdict = open.blame.passed(piece, &senders);
+        let cancel = open.picker.piece_good(piece);
+        open.have_log.push(piece);
+        for slot in verdict.ban {
+            self.ban(now, slot, format!("sent bad data in piece {piece}"));
+        }
+        for (block, slot) in cancel {
+            self.cancel(now, slot, piece, block);
+        }
+        // Who has the piece hears of it together with something else; who lacks it hears at once.
+        let lacking: Vec<PeerSlot> = self.sessions.values().filter(|s| !s.pieces.has(piece)).map(|s| s.slot).collect();
+        for slot in lacking {
+            self.wake(slot);
+        }
+        self.event(Event::PieceGood(piece));
+        self.tell_if_complete(now);
+    }
+
+    fn piece_bad(&mut self, now: Instant, piece: PieceIndex, digests: &[BlockDigest]) {
+        let Some(open) = &mut self.open else { return };
+        if open.picker.has(piece) {
+            return;
+        }
+        let len = open.plan.geometry.piece_len(piece);
+        let g = open.plan.geometry;
+        let senders = open.picker.piece_bad(piece);
+        // A piece that is not all there, for which no digests come, proves nothing against anybody.
+        let blocks: Vec<_> = senders.iter().copied().zip(digests.iter().copied()).collect();
+        let verdict = if digests.is_empty() { None } else { Some(open.blame.failed(piece, &blocks)) };
+        self.totals.wasted += u64::from(len);
+        for (i, sender) in senders.iter().enumerate() {
+            if let Some(slot) = sender {
+                self.credit(*slot, -i64::from(g.block_len(piece, BlockIndex(i as u32))));
+            }
+        }
+        self.out.push_back(Output::Disk(DiskJob::Forget { piece }));
+        self.event(Event::PieceBad(piece));
+        for slot in verdict.into_iter().flat_map(|v| v.ban) {
+            self.ban(now, slot, format!("sent bad data in piece {piece}"));
+        }
+        self.update_interest();
+        self.poke = true;
+    }
+
+    /// Says once that all that is wanted is here, and leaves those who have everything, too.
+    pub(super) fn tell_if_complete(&mut self, now: Instant) {
+        let Some(open) = &mut self.open else { return };
+        if open.complete_told || !open.picker.is_finished() || open.to_check.is_some() {
+            return;
+        }
+        open.complete_told = true;
+        let full = open.picker.have().is_full();
+        self.event(Event::Complete);
+        self.seed_from_now_on();
+        self.update_interest();
+        if full {
+            let seeds: Vec<_> = self.sessions.values().filter(|s| s.pieces.is_all()).map(|s| s.slot).collect();
+            for slot in seeds {
+                self.close(now, slot, CloseReason::BothSeeds);
+            }
+        }
+    }
+}

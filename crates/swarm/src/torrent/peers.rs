@@ -1,0 +1,291 @@
+//! Who comes and goes, who is dialled, and what time brings.
+
+use super::{FORMER_MAX, Life, Torrent, opening, source_is_allowed};
+use crate::pieces::{PeerSlot, Pieces};
+use crate::session::Session;
+use crate::{CloseReason, Event, NewPeer, Output, Source};
+use base::{Instant, Payload};
+use std::net::SocketAddr;
+use std::time::Duration;
+use wire::message::{Limits, Message};
+
+/// A peer that says nothing for so long is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(180);
+/// Others close after 120 s without a word.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(100);
+/// Without a byte of what was asked for, ask elsewhere.
+const STALL_AFTER: Duration = Duration::from_secs(20);
+/// And after this, the peer has snubbed us.
+const SNUB_AFTER: Duration = Duration::from_secs(60);
+/// Between timers while something moves.
+const TICK_BUSY: Duration = Duration::from_secs(1);
+/// Between timers while connections are idle.
+const TICK_IDLE: Duration = Duration::from_secs(10);
+/// How often one useless peer makes room for an address that was not tried yet.
+const TURNOVER: Duration = Duration::from_secs(120);
+
+impl<P: Payload> Torrent<P> {
+    pub(super) fn add_candidates(&mut self, now: Instant, source: Source, addrs: Vec<SocketAddr>) {
+        if !source_is_allowed(self.private, source) {
+            return;
+        }
+        let mut added = false;
+        for addr in addrs {
+            added |= self.candidates.add(now, addr, source) || source == Source::User;
+        }
+        if added && self.life == Life::Running {
+            self.tick_at = self.tick_at.min(now);
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, now: Instant, addr: SocketAddr, postponed: bool) {
+        self.dialling = self.dialling.saturating_sub(1);
+        if postponed {
+            self.candidates.postponed(now, addr);
+        } else {
+            self.candidates.failed(now, addr);
+        }
+        self.tick_at = self.tick_at.min(now + TICK_BUSY);
+    }
+
+    pub(super) fn peer_joined(&mut self, now: Instant, peer: NewPeer) {
+        if peer.outgoing {
+            self.dialling = self.dialling.saturating_sub(1);
+        }
+        let refuse = self.refusal(now, &peer);
+        if let Some(reason) = refuse {
+            if peer.outgoing {
+                // The other session to the same peer may have come in: this address need not be dialled meanwhile.
+                self.candidates.failed(now, peer.addr);
+            }
+            self.out.push_back(Output::Close { conn: peer.conn, reason });
+            return;
+        }
+        let slot = PeerSlot(self.slots_used);
+        self.slots_used += 1;
+        let (limits, cursor) = match &self.open {
+            Some(open) => (opening::limits(&open.plan.geometry), open.have_log.len() as u32),
+            None => (Limits::default(), 0),
+        };
+        if peer.outgoing {
+            self.candidates.connected(peer.addr);
+        }
+        let mut session = Session::new(now, slot, peer, limits, cursor);
+        if let Some(open) = &mut self.open {
+            open.picker.add_peer(&Pieces::None);
+            session.counted = true;
+        }
+        self.by_conn.insert(session.conn, slot);
+        self.sessions.insert(slot, Box::new(session));
+        self.greet(slot);
+        self.wake(slot);
+        self.tick_at = self.tick_at.min(now + TICK_BUSY);
+    }
+
+    /// Why a new peer can't stay, if it can't. Makes room for it where that is better.
+    fn refusal(&mut self, now: Instant, peer: &NewPeer) -> Option<CloseReason> {
+        if self.life != Life::Running {
+            return Some(CloseReason::Stopped);
+        }
+        if self.candidates.is_banned(peer.addr) {
+            return Some(CloseReason::Banned);
+        }
+        let same = self.sessions.values().find(|s| s.peer_id == peer.peer_id).map(|s| s.slot);
+        if same.is_some() {
+            return Some(CloseReason::Duplicate);
+        }
+        if self.sessions.len() >= self.settings.connections_max {
+            match self.least_useful(now) {
+                Some(slot) => self.close(now, slot, CloseReason::Limit),
+                None => return Some(CloseReason::Limit),
+            }
+        }
+        None
+    }
+
+    /// A session that neither gives nor takes and has had its time.
+    fn least_useful(&self, now: Instant) -> Option<PeerSlot> {
+        let useless = |s: &&Box<Session<P>>| {
+            let young = now - s.connected_at < Duration::from_secs(30);
+            !young && s.requests.is_empty() && s.upload_queue.is_empty() && !s.am_interested && !s.peer_interested
+        };
+        self.sessions.values().filter(useless).min_by_key(|s| s.received_at).map(|s| s.slot)
+    }
+
+    /// Drops a session.
+    pub(super) fn close(&mut self, now: Instant, slot: PeerSlot, reason: CloseReason) {
+        if let Some(s) = self.sessions.get(&slot) {
+            self.out.push_back(Output::Close { conn: s.conn, reason });
+            let failed = matches!(reason, CloseReason::Protocol | CloseReason::Timeout | CloseReason::Limit);
+            self.remove_session(now, slot, failed);
+        }
+    }
+
+    /// A session is gone.
+    pub(super) fn remove_session(&mut self, now: Instant, slot: PeerSlot, failed: bool) {
+        let Some(mut s) = self.sessions.remove(&slot) else { return };
+        self.by_conn.remove(&s.conn);
+        self.metadata.gone(slot);
+        if let Some(open) = &mut self.open {
+            for r in s.take_requests() {
+                open.picker.abandoned(r.piece, r.block, slot);
+                self.poke = true;
+            }
+            if s.counted {
+                open.picker.remove_peer(&s.pieces);
+            }
+        }
+        self.former.insert(slot, s.addr);
+        if self.former.len() > FORMER_MAX {
+            self.former.pop_first();
+        }
+        if s.listen_port != 0 {
+            let addr = SocketAddr::new(s.addr.ip(), s.listen_port);
+            self.candidates.disconnected(now, addr, s.pieces.is_all(), false);
+        } else if s.outgoing {
+            // Gone before a word is a failure too: it may refuse us for good.
+            let mute = s.downloaded == 0 && s.uploaded == 0 && now - s.connected_at < Duration::from_secs(10);
+            self.candidates.disconnected(now, s.addr, s.pieces.is_all(), failed || mute);
+        }
+        if !s.am_choking {
+            self.rechoke_at = self.rechoke_at.min(now + Duration::from_millis(100));
+        }
+        self.tick_at = self.tick_at.min(now + TICK_BUSY);
+    }
+
+    /// Drops a peer for good.
+    pub(super) fn ban(&mut self, now: Instant, slot: PeerSlot, why: String) {
+        let addr = match self.sessions.get(&slot) {
+            Some(s) => s.addr,
+            None => match self.former.get(&slot) {
+                Some(addr) => *addr,
+                None => return,
+            },
+        };
+        self.candidates.ban(addr);
+        self.close(now, slot, CloseReason::Banned);
+        // It may be back already, on another connection.
+        let others: Vec<_> = self.sessions.values().filter(|s| s.addr == addr).map(|s| s.slot).collect();
+        for slot in others {
+            self.close(now, slot, CloseReason::Banned);
+        }
+        self.event(Event::Banned { addr, why });
+    }
+
+    /// Everything that is due. Cheap when nothing is.
+    pub(super) fn run_timers(&mut self, now: Instant) {
+        if self.tick_at > now {
+            return;
+        }
+        self.tick_at = Instant::NEVER;
+        if self.life != Life::Running {
+            return;
+        }
+        self.time_sessions(now);
+        if self.rechoke_at <= now {
+            self.rechoke(now);
+        }
+        if self.open.is_none() {
+            self.ask_metadata_of_all(now);
+        }
+        self.turnover(now);
+        self.dial(now);
+        self.set_tick(now);
+    }
+
+    fn time_sessions(&mut self, now: Instant) {
+        let block_size = self.open.as_ref().map_or(base::BLOCK_SIZE, |o| o.plan.geometry.block_size());
+        let slots: Vec<PeerSlot> = self.sessions.keys().copied().collect();
+        for slot in slots {
+            let Some(s) = self.sessions.get_mut(&slot) else { continue };
+            if now - s.received_at >= SILENCE_MAX {
+                self.close(now, slot, CloseReason::Timeout);
+                continue;
+            }
+            if now - s.sent_at >= KEEP_ALIVE_AFTER && s.out.is_empty() && s.upload_queue.is_empty() {
+                s.sent_at = now;
+                s.say(&Message::KeepAlive);
+                self.wake(slot);
+                continue;
+            }
+            if s.requests.is_empty() {
+                if s.am_interested && !s.peer_choking {
+                    self.refill(now, slot);
+                }
+                continue;
+            }
+            let rate = s.down.per_second(now);
+            s.pipeline.tick(rate, block_size, self.settings.requests_max);
+            let idle = now - s.progress_at;
+            if idle >= SNUB_AFTER {
+                s.snubbed = true;
+            }
+            if idle >= STALL_AFTER && !(s.stalled && idle < SNUB_AFTER) {
+                s.stalled = true;
+                s.pipeline.reset();
+                let requests = s.take_requests();
+                if let Some(open) = &mut self.open {
+                    for r in requests {
+                        open.picker.abandoned(r.piece, r.block, slot);
+                    }
+                }
+                self.poke = true;
+            }
+        }
+    }
+
+    /// Now and then a useless peer makes room for an address that was not tried yet.
+    fn turnover(&mut self, now: Instant) {
+        if self.turnover_at > now {
+            return;
+        }
+        self.turnover_at = now + TURNOVER;
+        if self.sessions.len() >= self.settings.connections_max
+            && self.candidates.due().is_some_and(|t| t <= now)
+            && let Some(slot) = self.least_useful(now)
+        {
+            self.close(now, slot, CloseReason::Limit);
+        }
+    }
+
+    fn dial(&mut self, now: Instant) {
+        if self.open.as_ref().is_some_and(|o| o.to_check.is_some()) {
+            return;
+        }
+        let room = self.settings.connections_max.saturating_sub(self.sessions.len() + self.dialling);
+        let seeds = !self.is_complete();
+        for addr in self.candidates.take(now, room, seeds, &mut self.rng) {
+            self.dialling += 1;
+            self.out.push_back(Output::Dial { addr });
+        }
+    }
+
+    fn set_tick(&mut self, now: Instant) {
+        let busy = |s: &Session<P>| {
+            !s.requests.is_empty() || !s.upload_queue.is_empty() || s.peer_interested || s.am_interested
+        };
+        let mut at = Instant::NEVER;
+        if !self.sessions.is_empty() {
+            let moving = self.open.is_none() || self.sessions.values().any(|s| busy(s));
+            at = now + if moving { TICK_BUSY } else { TICK_IDLE };
+        }
+        let room = self.sessions.len() + self.dialling < self.settings.connections_max;
+        if let (true, Some(due)) = (room, self.candidates.due()) {
+            at = at.min(due.max(now + TICK_BUSY));
+        }
+        self.tick_at = self.tick_at.min(at);
+    }
+
+    /// Peers that could be asked for more are, once blocks were freed.
+    pub(super) fn poke_if_needed(&mut self, now: Instant) {
+        while std::mem::take(&mut self.poke) {
+            if !self.is_fetching() {
+                return;
+            }
+            let slots: Vec<PeerSlot> = self.sessions.keys().copied().collect();
+            for slot in slots {
+                self.refill(now, slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What is given, and to whom.
+
+use super::messages::Violation;
+use super::{Life, Torrent};
+use crate::choker::{Choker, PeerView, RECHOKE, SeedMode, Seeding, Slots, TitForTat};
+use crate::pieces::PeerSlot;
+use crate::session::{Asked, Session, UPLOAD_QUEUE_MAX};
+use crate::Transmit;
+use base::{ConnId, Instant, Payload, PieceIndex};
+use wire::message::{Message, block_header};
+
+/// The longest part that others ask for in one request.
+const REQUEST_BYTES_MAX: u32 = 128 * 1024;
+/// What stays allocated for messages of a session that has nothing to say.
+const OUT_KEPT_MAX: usize = 4 * 1024;
+
+/// The choker of those who still fetch.
+pub(super) fn leeching_choker(slots: usize) -> Box<dyn Choker + Send> {
+    Box::new(TitForTat::new(Slots::Fixed(slots)))
+}
+
+impl<P: Payload> Torrent<P> {
+    /// Everything is here: other rules decide whom to serve.
+    pub(super) fn seed_from_now_on(&mut self) {
+        let Some(open) = &self.open else { return };
+        if !self.choker_is_given {
+            let slots = Slots::Fixed(self.settings.unchoke_slots);
+            self.choker = Box::new(Seeding::new(SeedMode::default(), slots, open.plan.geometry.piece_length()));
+        }
+    }
+
+    /// A request for a part of a piece.
+    pub(super) fn asked(&mut self, slot: PeerSlot, piece: u32, begin: u32, len: u32) -> Result<(), Violation> {
+        let Some(s) = self.sessions.get_mut(&slot) else { return Ok(()) };
+        let refuse = Message::Reject { piece, begin, len };
+        let open = self.open.as_ref().filter(|_| self.life == Life::Running);
+        let longest = open.map_or(0, |o| o.plan.geometry.block_size().max(REQUEST_BYTES_MAX));
+        let valid = open.and_then(|o| o.plan.geometry.range_in_piece(piece, begin, len));
+        if open.is_some() && (valid.is_none() || len > longest) {
+            return Err(Violation);
+        }
+        let had = valid.filter(|p| open.is_some_and(|o| o.picker.has(*p)));
+        match had {
+            Some(piece) if !s.am_choking && s.upload_queue.len() < UPLOAD_QUEUE_MAX => {
+                s.upload_queue.push_back(Asked { piece, begin, len });
+            }
+            _ if s.fast => s.say(&refuse),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A request is taken back.
+    pub(super) fn cancelled(&mut self, slot: PeerSlot, piece: u32, begin: u32, len: u32) {
+        let Some(s) = self.sessions.get_mut(&slot) else { return };
+        let at = s.upload_queue.iter().position(|a| *a == Asked { piece: PieceIndex(piece), begin, len });
+        if let Some(at) = at {
+            s.upload_queue.remove(at);
+            if s.fast {
+                s.say(&Message::Reject { piece, begin, len });
+            }
+        }
+    }
+
+    /// What a connection has to send, about `room` bytes. `allowance` is what may be uploaded now, in bytes of payload,
+    /// and is brought down by what is; where it runs out, [`Torrent::unthrottle`] goes on.
+    pub fn poll_transmit(&mut self, now: Instant, conn: ConnId, room: usize, allowance: &mut u64, out: &mut Transmit) {
+        let Some(slot) = self.by_conn.get(&conn) else { return };
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        if let Some(open) = &self.open {
+            let from = (s.have_cursor as usize).min(open.have_log.len());
+            for piece in &open.have_log[from..] {
+                wire::message::encode(&Message::Have(piece.0), &mut s.out);
+            }
+            s.have_cursor = open.have_log.len() as u32;
+        }
+        let before = out.bytes;
+        out.bytes(&s.out);
+        s.out.clear();
+        if s.out.capacity() > OUT_KEPT_MAX || s.upload_queue.is_empty() && s.requests.is_empty() {
+            s.out = Vec::new();
+        }
+        s.throttled = false;
+        while out.bytes < room {
+            let Some(asked) = s.upload_queue.front().copied() else { break };
+            if *allowance < u64::from(asked.len) {
+                s.throttled = true;
+                break;
+            }
+            s.upload_queue.pop_front();
+            // It may have been found rotten since.
+            if !self.open.as_ref().is_some_and(|o| o.picker.has(asked.piece)) {
+                continue;
+            }
+            *allowance -= u64::from(asked.len);
+            out.bytes(&block_header(asked.piece.0, asked.begin, asked.len));
+            out.block(asked.piece, asked.begin, asked.len);
+            s.uploaded += u64::from(asked.len);
+            s.up.add(now, u64::from(asked.len));
+            self.totals.uploaded += u64::from(asked.len);
+        }
+        if out.bytes == before {
+            s.awake = false;
+        } else {
+            s.sent_at = now;
+        }
+    }
+
+    /// There is upload budget again: wakes whom it was missing.
+    pub fn unthrottle(&mut self) {
+        let waiting: Vec<PeerSlot> = self.sessions.values().filter(|s| s.throttled).map(|s| s.slot).collect();
+        for slot in waiting {
+            if let Some(s) = self.sessions.get_mut(&slot) {
+                s.throttled = false;
+            }
+            self.wake(slot);
+        }
+    }
+
+    /// Who waits for upload budget.
+    pub fn is_throttled(&self) -> bool {
+        self.sessions.values().any(|s| s.throttled)
+    }
+
+    /// A peer wants something: if a slot is free it need not wait for the next round.
+    pub(super) fn became_interested(&mut self, now: Instant, slot: PeerSlot) {
+        let unchoked = self.sessions.values().filter(|s| !s.am_choking).count();
+        if unchoked < self.settings.unchoke_slots && self.sessions.get(&slot).is_some_and(|s| s.am_choking) {
+            self.rechoke_soon(now);
+        }
+    }
+
+    /// A peer wants nothing any more: its slot is for others.
+    pub(super) fn lost_interest(&mut self, now: Instant, slot: PeerSlot) {
+        if self.sessions.get(&slot).is_some_and(|s| !s.am_choking) {
+            self.rechoke_soon(now);
+        }
+    }
+
+    fn rechoke_soon(&mut self, now: Instant) {
+        self.rechoke_at = now;
+        self.tick_at = now;
+    }
+
+    /// Asks the choker, and does what it decides.
+    pub(super) fn rechoke(&mut self, now: Instant) {
+        self.rechoke_at = now + RECHOKE;
+        let pieces = self.open.as_ref().map_or(0, |o| o.plan.geometry.piece_count());
+        let interesting = |s: &&Box<Session<P>>| s.peer_interested || !s.am_choking;
+        let views: Vec<PeerView> = self.sessions.values().filter(interesting).map(|s| view(s, now, pieces)).collect();
+        if views.is_empty() || pieces == 0 {
+            return;
+        }
+        let decisions = self.choker.rechoke(now, &views, &mut self.rng);
+        for slot in decisions.choke {
+            self.choke(now, slot);
+        }
+        for slot in decisions.unchoke {
+            let Some(s) = self.sessions.get_mut(&slot).filter(|s| s.am_choking) else { continue };
+            s.am_choking = false;
+            s.unchoked_at = now;
+            s.uploaded_at_unchoke = s.uploaded;
+            s.say(&Message::Unchoke);
+            self.wake(slot);
+        }
+    }
+
+    fn choke(&mut self, now: Instant, slot: PeerSlot) {
+        let Some(s) = self.sessions.get_mut(&slot).filter(|s| !s.am_choking) else { return };
+        s.am_choking = true;
+        s.unchoked_at = now;
+        s.say(&Message::Choke);
+        for a in std::mem::take(&mut s.upload_queue) {
+            if s.fast {
+                s.say(&Message::Reject { piece: a.piece.0, begin: a.begin, len: a.len });
+            }
+        }
+        self.wake(slot);
+    }
+}
+
+fn view<P: Payload>(s: &Session<P>, now: Instant, pieces: u32) -> PeerView {
+    PeerView {
+        slot: s.slot,
+        interested: s.peer_interested,
+        unchoked: !s.am_choking,
+        snubbed: s.snubbed,
+        download_rate: s.down.per_second(now),
+        upload_rate: s.up.per_second(now),
+        uploaded_in_turn: if s.am_choking { 0 } else { s.uploaded - s.uploaded_at_unchoke },
+        uploaded: s.uploaded,
+        changed_at: if s.unchoked_at == Instant::ZERO { s.connected_at } else { s.unchoked_at },
+        connected_at: s.connected_at,
+        complete_permille: (u64::from(s.pieces.count(pieces)) * 1000 / u64::from(pieces.max(1))) as u16,
+    }
+}

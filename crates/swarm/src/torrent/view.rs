@@ -1,0 +1,127 @@
+//! What a torrent tells about itself, and what must always hold.
+
+use super::{Life, Torrent};
+use crate::{Phase, PeerStatus, SourceStatus, TorrentStatus};
+use base::{Bitfield, Instant, Payload, PieceIndex};
+
+impl<P: Payload> Torrent<P> {
+    /// How it is doing.
+    pub fn status(&self, now: Instant) -> TorrentStatus {
+        let mut status = TorrentStatus {
+            phase: self.phase(),
+            downloaded: self.totals.downloaded,
+            uploaded: self.totals.uploaded,
+            wasted: self.totals.wasted,
+            rate_down: self.sessions.values().map(|s| s.down.per_second(now)).sum(),
+            rate_up: self.sessions.values().map(|s| s.up.per_second(now)).sum(),
+            peers: self.sessions.len() as u32,
+            seeds: self.sessions.values().filter(|s| s.pieces.is_all()).count() as u32,
+            candidates: self.candidates.idle() as u32,
+            ..TorrentStatus::default()
+        };
+        if let Some(open) = &self.open {
+            let g = &open.plan.geometry;
+            let len = |i: u32| u64::from(g.piece_len(PieceIndex(i)));
+            let have = open.picker.have();
+            let missing: u64 = g.pieces().filter(|p| open.picker.is_wanted(*p)).map(|p| len(p.0)).sum();
+            status.done = have.ones().map(len).sum();
+            status.wanted = status.done + missing;
+            status.partial = missing.saturating_sub(open.picker.bytes_left());
+            status.pieces_good = have.count();
+            status.pieces = g.piece_count();
+        }
+        status
+    }
+
+    fn phase(&self) -> Phase {
+        match (self.life, &self.open) {
+            (Life::Failed, _) => Phase::Failed,
+            (Life::Paused, _) => Phase::Paused,
+            (Life::Running, None) if self.info.is_none() => Phase::Metadata,
+            (Life::Running, None) => Phase::Ready,
+            (Life::Running, Some(o)) if o.to_check.is_some() => Phase::Checking,
+            (Life::Running, Some(o)) if o.picker.is_finished() => Phase::Seeding,
+            (Life::Running, Some(_)) => Phase::Downloading,
+        }
+    }
+
+    /// Its peers.
+    pub fn peers(&self, now: Instant) -> Vec<PeerStatus> {
+        let pieces = self.open.as_ref().map_or(0, |o| o.plan.geometry.piece_count());
+        let status = |s: &crate::session::Session<P>| PeerStatus {
+            conn: s.conn,
+            addr: s.addr,
+            outgoing: s.outgoing,
+            client: s.ext.as_ref().map(|e| e.client.clone()).filter(|c| !c.is_empty()).unwrap_or_else(|| format!("{:?}", s.peer_id)),
+            pieces: s.pieces.count(pieces),
+            downloaded: s.downloaded,
+            uploaded: s.uploaded,
+            rate_down: s.down.per_second(now),
+            rate_up: s.up.per_second(now),
+            peer_choking: s.peer_choking,
+            am_interested: s.am_interested,
+            am_choking: s.am_choking,
+            peer_interested: s.peer_interested,
+            requests: s.requests.len() as u32,
+            snubbed: s.snubbed,
+        };
+        self.sessions.values().map(|s| status(s)).collect()
+    }
+
+    /// Who gave how much that was of use in this run.
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        self.given.iter().map(|(addr, bytes)| SourceStatus { addr: *addr, bytes: *bytes }).collect()
+    }
+
+    /// The pieces that are good, once the torrent is open.
+    pub fn have(&self) -> Option<&Bitfield> {
+        self.open.as_ref().map(|o| o.picker.have())
+    }
+
+    /// Bytes of wanted pieces still missing; None while the plan is not known.
+    pub fn left(&self) -> Option<u64> {
+        self.open.as_ref().map(|o| o.picker.bytes_left())
+    }
+
+    /// Payload bytes sent and received in this run.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.totals.uploaded, self.totals.downloaded)
+    }
+
+    /// The raw info dictionary, once it is known.
+    pub fn info(&self) -> Option<&std::sync::Arc<[u8]>> {
+        self.info.as_ref()
+    }
+
+    /// What is wrong, if anything. The lab asks after every step.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        if self.by_conn.len() != self.sessions.len() {
+            return Err(format!("{} connections for {} sessions", self.by_conn.len(), self.sessions.len()));
+        }
+        if self.sessions.len() > self.settings.connections_max {
+            return Err(format!("{} sessions", self.sessions.len()));
+        }
+        for s in self.sessions.values() {
+            let who = format!("session {:?} of {}", s.slot, s.addr);
+            if s.am_choking && !s.upload_queue.is_empty() {
+                return Err(format!("{who}: choked, and served"));
+            }
+            if s.requests.len() > usize::from(self.settings.requests_max.max(s.reqq)) {
+                return Err(format!("{who}: {} requests", s.requests.len()));
+            }
+            if s.has_output() && !s.awake {
+                return Err(format!("{who}: has something to say and nobody was told"));
+            }
+            if let Some(open) = &self.open {
+                let lost = s.requests.iter().find(|r| !open.picker.is_requested(r.piece, r.block, s.slot));
+                if let Some(r) = lost {
+                    return Err(format!("{who}: asked for {:?} of {:?}, unknown to the picker", r.block, r.piece));
+                }
+            }
+        }
+        let Some(open) = &self.open else { return Ok(()) };
+        open.picker.check_invariants()?;
+        open.picker.check_availability(self.sessions.values().filter(|s| s.counted).map(|s| &s.pieces))?;
+        open.blame.check_invariants()
+    }
+}
