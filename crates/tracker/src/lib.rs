@@ -10,6 +10,9 @@ pub mod client;
 pub mod server;
 mod url;
 
+#[cfg(test)]
+mod world;
+
 pub use client::{Client, Config, HttpReply, Input, Output, State, Stats, Status};
 pub use server::Server;
 pub use url::{Scheme, Url, UrlError};

@@ -27,6 +27,9 @@ mod tracker;
 mod types;
 mod udp;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;

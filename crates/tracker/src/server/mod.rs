@@ -27,6 +27,9 @@ mod peers;
 mod swarms;
 mod udp;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
