@@ -1,1 +1,21 @@
-//! TODO(room): lab
+//! The lab: the production engine in virtual time, on a virtual network and virtual disks.
+//!
+//! - [`World`]: peers, links, disks, a tracker, a script of what befalls them, and one clock
+//! - [`bounds`]: what theory says that a distribution takes at least
+//!
+//! It wires nothing by itself that `node` does not wire the same way: both play the hands of [`engine::Engine`]. What it
+//! abstracts is named where it is done: TCP in the network, bytes in [`Payload`], hashes in the disk.
+
+pub mod bounds;
+mod disk;
+mod net;
+mod payload;
+mod queue;
+mod trace;
+mod watch;
+mod world;
+
+pub use disk::{Disk, DiskSpec};
+pub use net::LinkSpec;
+pub use payload::{Payload, Run, Taint};
+pub use world::{Action, Discovery, Have, MakeChoker, PeerSpec, PeerStats, Role, TORRENT, Violation, World, WorldSpec};
