@@ -25,7 +25,7 @@ pub use layout::{FileEntry, FileKind, Layout, Span};
 pub use magnet::{Magnet, MagnetError};
 pub use metainfo::{Info, Metainfo, MetainfoError};
 pub use payload::Payload;
-pub use plan::{Checks, PieceHasher, Plan};
+pub use plan::{Checks, PieceDigest, PieceHasher, Plan};
 pub use rng::Rng;
 pub use scope::{Scope, may_use};
 pub use time::Instant;

@@ -46,3 +46,44 @@ pub fn layer_root(layer: &[Hash], piece_length: u32) -> Hash {
 pub fn pad(height: u32) -> Hash {
     (0..height).fold([0; 32], |h, _| parent(&h, &h))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Hex;
+    use proptest::prelude::*;
+
+    /// The leaves under `data`.
+    fn leaves(data: &[u8]) -> Vec<Hash> {
+        data.chunks(LEAF_SIZE as usize).map(|leaf| Sha256::digest(leaf).into()).collect()
+    }
+
+    fn text(hash: Hash) -> String {
+        Hex(&hash).to_string()
+    }
+
+    /// The vectors of PROTOCOL's BEP 52 section.
+    #[test]
+    fn known_roots() {
+        assert_eq!(text(pad(1)), "f5a5fd42d16a20302798ef6ed309979b43003d2320d9f0e8ea9831a92759fb4b");
+        let zeros = leaves(&[0; 48 << 10]);
+        let two = root(&zeros[..2], 2, [0; 32]);
+        assert_eq!(text(two), "c36d0dd6a886e1fce758b6b5c531b703a1f21e8f6453785c390931cf8fa8a76d");
+        assert_eq!(text(root(&zeros, 4, [0; 32])), "1cb5a249f6e721060aae623d21d3eca23056bda8c19e4e89f9a086151553713d");
+        assert_eq!(root(&zeros[..1], 1, [0; 32]), zeros[0], "a file of one leaf is its own root");
+        assert_eq!(root(&[], 4, [0; 32]), pad(2));
+    }
+
+    proptest! {
+        /// However the tree is cut into pieces, the root over the piece layer is that over all leaves.
+        #[test]
+        fn the_root_of_the_layer_is_the_root(seed: u8, count in 2..40usize, height in 0..4u32) {
+            let leaves: Vec<Hash> = (0..count).map(|i| Sha256::digest([seed, i as u8]).into()).collect();
+            let per_piece = 1 << height;
+            prop_assume!(count > per_piece);
+            let layer: Vec<Hash> = leaves.chunks(per_piece).map(|piece| root(piece, per_piece, [0; 32])).collect();
+            let whole = root(&leaves, count.next_power_of_two(), [0; 32]);
+            prop_assert_eq!(layer_root(&layer, LEAF_SIZE << height), whole);
+        }
+    }
+}

@@ -89,23 +89,31 @@ impl PieceHasher {
 
     /// True if all bytes of `piece` were fed and they match everything that `plan` has to check them with. A plan
     /// with nothing to check accepts any bytes.
-    pub fn finish(mut self, plan: &Plan, piece: PieceIndex) -> bool {
+    pub fn finish(self, plan: &Plan, piece: PieceIndex) -> bool {
         if self.fed != plan.geometry.piece_len(piece) {
             return false;
         }
-        let sha1 = match (self.sha1.take(), &plan.checks.sha1) {
-            (Some(h), Some(hashes)) => hashes.get(piece.index()).is_some_and(|want| h.finalize()[..] == want[..]),
-            _ => true,
-        };
-        let merkle = match (self.tree.take(), &plan.checks.merkle) {
-            (Some(t), Some(roots)) => {
-                let root = merkle::root(&t.finish(), plan.merkle_width(piece), [0; 32]);
-                roots.get(piece.index()).is_some_and(|want| *want == root)
-            }
-            _ => true,
-        };
+        let digest = self.digest(plan, piece);
+        let sha1 = plan.checks.sha1.as_ref().is_none_or(|all| all.get(piece.index()) == digest.sha1.as_ref());
+        let merkle = plan.checks.merkle.as_ref().is_none_or(|all| all.get(piece.index()) == digest.merkle.as_ref());
         sha1 && merkle
     }
+
+    /// The hashes of the bytes fed so far, which should be all of `piece`: what a torrent is made of. Of those kinds
+    /// that `plan` checks.
+    pub fn digest(self, plan: &Plan, piece: PieceIndex) -> PieceDigest {
+        let merkle = self.tree.map(|t| merkle::root(&t.finish(), plan.merkle_width(piece), [0; 32]));
+        PieceDigest { sha1: self.sha1.map(|h| h.finalize().into()), merkle }
+    }
+}
+
+/// The hashes of one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PieceDigest {
+    /// SHA-1 of all its bytes (BEP 3).
+    pub sha1: Option<[u8; 20]>,
+    /// Root of the SHA-256 tree under it (BEP 52).
+    pub merkle: Option<Hash>,
 }
 
 impl Tree {

@@ -15,6 +15,11 @@ impl Layers {
         Layers::default()
     }
 
+    /// Layers whose roots were computed from them.
+    pub(super) fn computed(layers: Vec<(Hash, Box<[Hash]>)>) -> Self {
+        Layers(layers.into_iter().collect())
+    }
+
     /// Reads `piece layers`. Layers may be missing; one that is wrong, unknown or twice there is refused.
     pub(super) fn parse(dict: Option<Value<'_>>, info: &Info) -> Result<Self, MetainfoError> {
         let mut layers = Layers::default();

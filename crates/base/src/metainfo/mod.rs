@@ -3,14 +3,19 @@
 //! [`Metainfo`] is the whole file; [`Info`] is its info dictionary alone, which is what peers send (BEP 9) and what the
 //! info-hash is over, as received. Reading is as lenient as it can be without two clients seeing different torrents: what
 //! was let pass is a [`Warning`], and file names are sanitised, never refused ([`names`]). Both become a [`crate::Plan`].
+//! [`create`] makes torrents from facts that others computed.
 //!
 //! Signatures (BEP 35), similar torrents (BEP 38), HTTP seeding (BEP 17) and creation-time attributes are ignored.
 
+pub mod create;
+mod encode;
 mod error;
 mod info;
 mod layers;
 mod layout;
 pub mod names;
+#[cfg(test)]
+mod tests;
 
 pub use error::{MetainfoError, Warning};
 pub use info::Info;
@@ -75,6 +80,21 @@ impl Metainfo {
             layers,
             warnings,
         })
+    }
+
+    /// A torrent without trackers and other extras.
+    pub fn bare(info: Info, layers: Layers) -> Self {
+        Metainfo {
+            info,
+            layers,
+            trackers: Vec::new(),
+            web_seeds: Vec::new(),
+            nodes: Vec::new(),
+            comment: None,
+            created_by: None,
+            creation_date: None,
+            warnings: Vec::new(),
+        }
     }
 
     /// What is fetched, and how it is checked. None for a v2 torrent that lacks piece layers: without asking peers for

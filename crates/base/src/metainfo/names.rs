@@ -6,6 +6,7 @@
 //! `aux.c` is a name like any other.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// What a file system can't hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,20 +129,28 @@ impl Tree {
 
     /// Puts a file into `parent` and says under what name: another one if it is taken.
     pub(super) fn file(&mut self, parent: u32, name: &str, index: usize) -> String {
-        let key = (parent, self.rules.key(name));
-        if !self.nodes.contains_key(&key) {
-            self.nodes.insert(key, Node::File(index));
+        if self.take(parent, name, index) {
             return name.to_owned();
         }
+        let counter = (parent, self.rules.key(name));
         loop {
-            let number = self.numbers.entry(key.clone()).or_insert(0);
+            let number = self.numbers.entry(counter.clone()).or_insert(0);
             *number += 1;
             let other = numbered(name, *number);
-            let key = (parent, self.rules.key(&other));
-            if !self.nodes.contains_key(&key) {
-                self.nodes.insert(key, Node::File(index));
+            if self.take(parent, &other, index) {
                 return other;
             }
+        }
+    }
+
+    /// True if the name was free.
+    fn take(&mut self, parent: u32, name: &str, index: usize) -> bool {
+        match self.nodes.entry((parent, self.rules.key(name))) {
+            Entry::Vacant(free) => {
+                free.insert(Node::File(index));
+                true
+            }
+            Entry::Occupied(_) => false,
         }
     }
 
