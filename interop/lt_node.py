@@ -28,13 +28,13 @@ def session(address, port, settings):
     return lt.session(options)
 
 
-def add(ses, torrent=None, magnet=None, folder=None, peer=None):
+def add(ses, torrent=None, magnet=None, folder=None, upload_limit=0):
     p = lt.load_torrent_file(torrent) if torrent else lt.parse_magnet_uri(magnet)
     p.save_path = folder
     p.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
     handle = ses.add_torrent(p)
-    if peer:
-        handle.connect_peer((peer[0], peer[1]))
+    if upload_limit:  # of the torrent: limits of the session don't hold for peers in the local network
+        handle.set_upload_limit(upload_limit)
     return handle
 
 

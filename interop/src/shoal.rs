@@ -1,7 +1,7 @@
 //! Our own binary, as users and programs call it.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -34,12 +34,20 @@ pub fn ask(place: &Place, args: &[&str]) -> Result<Value> {
     serde_json::from_str(line).with_context(|| format!("shoal {args:?} printed {line:?}"))
 }
 
-/// Runs a command that is expected to fail; gives all of it.
+/// Runs a command that has to end by itself with exit code 1 and one line on standard error, which names all of `words`.
 ///
 /// # Errors
-/// When it cannot be started.
-pub fn fails(place: &Place, args: &[&str]) -> Result<Output> {
-    process::output(command(place, "shoal-short")?.args(args))
+/// When it ends otherwise, or not at all.
+pub fn fails(place: &Place, args: &[&str], words: &[&str]) -> Result<()> {
+    let mut process = Process::talk("fails", &place.folder, command(place, "shoal-fails")?.args(args))?;
+    let status = process.finish(PATIENCE)?;
+    let said = process.log();
+    ensure!(status.code() == Some(1), "shoal {args:?} ended with {status}: {said}");
+    ensure!(said.trim().lines().count() == 1, "shoal {args:?} said more or less than one line: {said:?}");
+    for word in words {
+        ensure!(said.contains(word), "shoal {args:?} does not name {word:?}: {said}");
+    }
+    Ok(())
 }
 
 /// A long-running command and what it listens on.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{PEER_PORT, text};
 use crate::client::{Client, HOST_CLIENT};
 use crate::place::Place;
+use crate::process::{self, PATIENCE};
 use crate::python::Python;
 
 /// One session with one torrent.
@@ -33,6 +34,16 @@ impl Libtorrent {
         let mut args = vec![address.as_str(), port.as_str()];
         args.extend(settings);
         Ok(Self { python: Python::start(&place.sub(&format!("client-{host}"))?, &args)? })
+    }
+
+    /// Adds a torrent whose content it has, to be given away at no more than `rate` bytes a second.
+    ///
+    /// # Errors
+    /// When libtorrent refuses it.
+    pub fn seed_slowly(&mut self, torrent: &Path, folder: &Path, rate: u32) -> Result<()> {
+        let arguments = json!({"torrent": text(torrent)?, "folder": text(folder)?, "upload_limit": rate});
+        self.python.ask("add", &arguments)?;
+        process::until(PATIENCE, "libtorrent to have checked its data", || self.complete())
     }
 
     /// Adds a magnet instead of a torrent.

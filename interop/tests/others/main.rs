@@ -1,8 +1,12 @@
 //! The one binary of tests against programs that others wrote; see the crate's documentation.
 #![allow(clippy::print_stderr, reason = "what is wrong before any test runs has to be said")]
 
+mod errors;
+mod files;
+mod magnets;
 mod page;
 mod pairs;
+mod trouble;
 
 use std::process::ExitCode;
 
@@ -27,8 +31,11 @@ fn main() -> ExitCode {
     }
     arguments.test_threads.get_or_insert(AT_ONCE);
     let mut trials: Vec<Trial> = Cell::all().into_iter().map(|cell| trial(&cell.name(), move || cell.run())).collect();
-    trials.extend(page::trials());
-    trials.extend(pairs::trials());
+    for more in
+        [page::trials(), pairs::trials(), files::trials(), magnets::trials(), trouble::trials(), errors::trials()]
+    {
+        trials.extend(more);
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
