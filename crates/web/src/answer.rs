@@ -1,0 +1,232 @@
+//! The responses: headers and bodies.
+
+use crate::conditions::{self, Verdict, Version};
+use crate::content::{Content, ContentError, Reader};
+use crate::item::Item;
+use crate::page::segment;
+use crate::range::{self, Asked};
+use axum::body::Body;
+use axum::http::header::{self, HeaderValue};
+use axum::http::{HeaderMap, Response as HttpResponse, StatusCode, response};
+use axum::response::Response;
+use base::percent;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What pages may do: nothing but use the style, the script and the answers of this site.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What shared files may do that browsers run: nothing, as if they came from nowhere.
+const FILE_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+fn response(status: StatusCode) -> response::Builder {
+    HttpResponse::builder().status(status).header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+}
+
+fn finish(builder: response::Builder, body: impl Into<Body>) -> Response {
+    builder.body(body.into()).unwrap_or_else(|error| {
+        tracing::error!("a header that can't be sent: {error}");
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}
+
+/// A refusal, in words.
+pub(crate) fn refuse(status: StatusCode, why: &str) -> Response {
+    let mut builder = response(status).header(header::CONTENT_TYPE, "text/plain; charset=utf-8");
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        builder = builder.header(header::ALLOW, "GET, HEAD");
+    }
+    finish(builder, format!("{why}\n"))
+}
+
+/// Nothing has this address.
+pub(crate) fn not_found() -> Response {
+    refuse(StatusCode::NOT_FOUND, "nothing is shared under this address; / lists what is")
+}
+
+/// A page.
+pub(crate) fn page(html: Result<String, askama::Error>) -> Response {
+    match html {
+        Ok(html) => finish(page_headers(), html),
+        Err(error) => {
+            tracing::error!("a page can't be made: {error}");
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "this page can't be made")
+        }
+    }
+}
+
+/// The page of one item, which also tells programs where its torrent is.
+pub(crate) fn item_page(item: &Item, html: Result<String, askama::Error>) -> Response {
+    let mut response = page(html);
+    if let Ok(link) = HeaderValue::from_str(&described_by(item)) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
+}
+
+fn page_headers() -> response::Builder {
+    response(StatusCode::OK)
+        .header(header::CONTENT_TYPE, "text/html; charset=utf-8")
+        .header(header::CONTENT_SECURITY_POLICY, PAGE_POLICY)
+        .header(header::REFERRER_POLICY, "no-referrer")
+        .header(header::VARY, "accept")
+        .header(header::CACHE_CONTROL, "no-store")
+}
+
+/// A file of the site itself.
+pub(crate) fn asset(kind: &'static str, text: &'static str) -> Response {
+    let builder =
+        response(StatusCode::OK).header(header::CONTENT_TYPE, kind).header(header::CACHE_CONTROL, "max-age=300");
+    finish(builder, text)
+}
+
+/// Facts for the page's script.
+pub(crate) fn json(value: &impl Serialize) -> Response {
+    let builder = response(StatusCode::OK).header(header::CACHE_CONTROL, "no-store");
+    match serde_json::to_vec(value) {
+        Ok(body) => finish(builder.header(header::CONTENT_TYPE, "application/json"), body),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &format!("no answer: {error}")),
+    }
+}
+
+/// An answer of the tracker.
+pub(crate) fn tracker(body: Vec<u8>) -> Response {
+    let builder = response(StatusCode::OK).header(header::CACHE_CONTROL, "no-store");
+    finish(builder.header(header::CONTENT_TYPE, "text/plain"), body)
+}
+
+/// The .torrent of an item.
+pub(crate) fn torrent(item: &Item, headers: &HeaderMap) -> Response {
+    let version = Version { etag: format!("\"{}-torrent\"", item.tag), modified: None };
+    let kind = HeaderValue::from_static("application/x-bittorrent");
+    let builder = versioned(&version, kind)
+        .header(header::CONTENT_DISPOSITION, disposition("attachment", &format!("{}.torrent", item.name)));
+    match plan(headers, &version, item.torrent.len() as u64) {
+        Err(response) => response,
+        Ok((status, range)) => {
+            let (from, to) = (range.start as usize, range.end as usize);
+            finish(ranged(builder, status, &range, item.torrent.len() as u64), item.torrent.slice(from..to))
+        }
+    }
+}
+
+/// The bytes of a file, or of a folder as a tar stream.
+pub(crate) async fn content(item: Arc<Item>, content: Content, headers: &HeaderMap, download: bool) -> Response {
+    let (len, path, modified, tag) = match content {
+        Content::File(index) => {
+            let file = &item.files[index];
+            let tag = if item.single { format!("\"{}\"", item.tag) } else { format!("\"{}-{index}\"", item.tag) };
+            (file.len, file.path.clone(), file.modified, tag)
+        }
+        Content::Tar => {
+            (item.stream_len(), format!("{}.tar", item.name), item.modified(), format!("\"{}-tar\"", item.tag))
+        }
+    };
+    let version = Version { etag: tag, modified };
+    let kind = match content {
+        Content::Tar => HeaderValue::from_static("application/x-tar"),
+        Content::File(_) => kind(&path),
+    };
+    // What changed on disk must not be confirmed by its old tag either: it is looked at before the conditions are.
+    let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
+    let opened = {
+        let item = item.clone();
+        tokio::task::spawn_blocking(move || Reader::open(item, content)).await
+    };
+    let reader = match opened {
+        Ok(Ok(reader)) => reader,
+        Ok(Err(error @ ContentError::Changed)) => return refuse(StatusCode::CONFLICT, &format!("{path}: {error}")),
+        Ok(Err(error)) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &format!("{path}: {error}")),
+        Err(_) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is closing"),
+    };
+    let active = is_active(&kind);
+    let mut builder = versioned(&version, kind)
+        .header(header::VARY, "accept")
+        .header(header::LINK, described_by(&item))
+        .header(header::CONTENT_DISPOSITION, disposition(if download { "attachment" } else { "inline" }, &name));
+    if active {
+        builder = builder.header(header::CONTENT_SECURITY_POLICY, FILE_POLICY);
+    }
+    match plan(headers, &version, len) {
+        Err(response) => response,
+        Ok((status, range)) => finish(ranged(builder, status, &range, len), reader.into_body(range)),
+    }
+}
+
+/// What to answer with: a status and the bytes to send, or a response that has none.
+fn plan(headers: &HeaderMap, version: &Version, len: u64) -> Result<(StatusCode, std::ops::Range<u64>), Response> {
+    let empty = |status| response(status).header(header::ETAG, &version.etag).header(header::ACCEPT_RANGES, "bytes");
+    let range = match conditions::judge(headers, version) {
+        Verdict::NotModified => {
+            return Err(finish(empty(StatusCode::NOT_MODIFIED).header(header::VARY, "accept"), Body::empty()));
+        }
+        Verdict::Failed => return Err(finish(empty(StatusCode::PRECONDITION_FAILED), Body::empty())),
+        Verdict::Go { range } => headers.get(header::RANGE).filter(|_| range).and_then(|v| v.to_str().ok()),
+    };
+    match range::parse(range, len) {
+        Asked::Whole => Ok((StatusCode::OK, 0..len)),
+        Asked::Part(part) => Ok((StatusCode::PARTIAL_CONTENT, part)),
+        Asked::Nothing => {
+            let builder = empty(StatusCode::RANGE_NOT_SATISFIABLE);
+            Err(finish(builder.header(header::CONTENT_RANGE, format!("bytes */{len}")), Body::empty()))
+        }
+    }
+}
+
+fn versioned(version: &Version, kind: HeaderValue) -> response::Builder {
+    let builder = response(StatusCode::OK).header(header::CONTENT_TYPE, kind).header(header::ETAG, &version.etag);
+    let builder = builder.header(header::ACCEPT_RANGES, "bytes").header(header::CACHE_CONTROL, "no-cache");
+    match version.modified {
+        Some(modified) => builder.header(header::LAST_MODIFIED, httpdate::fmt_http_date(modified)),
+        None => builder,
+    }
+}
+
+fn ranged(builder: response::Builder, status: StatusCode, range: &std::ops::Range<u64>, len: u64) -> response::Builder {
+    let builder = builder.status(status).header(header::CONTENT_LENGTH, range.end - range.start);
+    match status {
+        StatusCode::PARTIAL_CONTENT => builder
+            .header(header::CONTENT_RANGE, format!("bytes {}-{}/{len}", range.start, range.end.saturating_sub(1))),
+        _ => builder,
+    }
+}
+
+/// The answer to HEAD: the same, without its body.
+pub(crate) fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if !parts.headers.contains_key(header::CONTENT_LENGTH)
+        && let Some(len) = axum::body::HttpBody::size_hint(&body).exact()
+        && parts.status != StatusCode::NOT_MODIFIED
+    {
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
+/// Tells programs that whatever they fetch has a torrent (RFC 6249 does the same for Metalinks).
+fn described_by(item: &Item) -> String {
+    format!("</f/{}.torrent>; rel=describedby; type=\"application/x-bittorrent\"", segment(&item.name))
+}
+
+/// The type by the name's extension; text is UTF-8, as most is.
+fn kind(path: &str) -> HeaderValue {
+    let mime = mime_guess::from_path(path).first_or_octet_stream();
+    let text = mime.type_() == "text" || mime.essence_str() == "application/json";
+    let value = if text { format!("{}; charset=utf-8", mime.essence_str()) } else { mime.essence_str().to_owned() };
+    HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("application/octet-stream"))
+}
+
+/// Whether browsers run what is in such a file.
+fn is_active(kind: &HeaderValue) -> bool {
+    let kind = kind.to_str().unwrap_or("");
+    ["html", "xml", "svg"].iter().any(|active| kind.contains(active))
+}
+
+/// How to name it when it is saved (RFC 6266): plain for old programs, UTF-8 for all others.
+fn disposition(how: &str, name: &str) -> String {
+    let plain = |c: char| if (c.is_ascii_graphic() || c == ' ') && !"\"\\%/;".contains(c) { c } else { '_' };
+    let plain: String = name.chars().map(plain).collect();
+    format!("{how}; filename=\"{plain}\"; filename*=UTF-8''{}", percent::encode(name.as_bytes(), b""))
+}

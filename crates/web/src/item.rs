@@ -1,0 +1,159 @@
+//! What is shared: one torrent, the files on disk that it was made of, and how they looked then.
+
+use crate::tar;
+use axum::body::Bytes;
+use base::{FileIndex, FileKind, Hex, InfoHashes, Metainfo};
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Why something can't be shared.
+#[derive(Debug, thiserror::Error)]
+pub enum ItemError {
+    /// A file of the torrent is not there, or can't be read.
+    #[error("can't read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A file has another length than the torrent says.
+    #[error("{} has {is} bytes where its torrent says {should}; share it again", path.display())]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Bytes on disk.
+        is: u64,
+        /// Bytes in the torrent.
+        should: u64,
+    },
+    /// More than 64 bits can count.
+    #[error("{0} is too large for a tar stream")]
+    Large(String),
+}
+
+/// One thing that is shared, under `/f/NAME`.
+#[derive(Debug)]
+pub struct Item {
+    /// Its name in links; unique in a [`crate::Site`].
+    pub name: String,
+    /// The names of its torrent.
+    pub hashes: InfoHashes,
+    /// The .torrent.
+    pub torrent: Bytes,
+    /// The magnet link.
+    pub magnet: String,
+    /// A comment of whoever made the torrent.
+    pub comment: Option<String>,
+    /// Bytes in a piece.
+    pub piece_length: u32,
+    /// Bytes of content in all.
+    pub bytes: u64,
+    pub(crate) root: PathBuf,
+    pub(crate) single: bool,
+    pub(crate) files: Vec<ItemFile>,
+    by_path: BTreeMap<String, usize>,
+    pub(crate) tar: tar::Plan,
+    /// Names the content, in entity tags.
+    pub(crate) tag: String,
+}
+
+/// One file of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ItemFile {
+    /// Its path below the folder, with `/` between the parts; of a single file its name.
+    pub(crate) path: String,
+    /// Where it is on disk, below [`Item::root`]; empty where the root is the file itself.
+    pub(crate) disk: PathBuf,
+    pub(crate) len: u64,
+    /// When it was written last, as it was hashed.
+    pub(crate) modified: Option<SystemTime>,
+}
+
+impl ItemFile {
+    /// Whether the file on disk is still what was hashed, as far as its length and its time tell.
+    pub(crate) fn is_unchanged(&self, now: &Metadata) -> bool {
+        now.len() == self.len && now.modified().ok() == self.modified
+    }
+}
+
+impl Item {
+    /// Something that is shared under `name`: the torrent `metainfo`, whose bytes are `torrent`, of the file or folder
+    /// `root`. Looks at each file, without reading it: blocking.
+    pub fn new(
+        name: String,
+        metainfo: &Metainfo,
+        torrent: Bytes,
+        magnet: String,
+        root: &Path,
+    ) -> Result<Self, ItemError> {
+        let layout = &metainfo.info.layout;
+        let single = layout.is_single();
+        let below = format!("{}/", layout.name());
+        let (mut files, mut entries, mut by_path) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for (index, entry) in layout.content().filter(|(_, entry)| entry.kind == FileKind::Content) {
+            let path =
+                if single { entry.path.as_str() } else { entry.path.strip_prefix(&below).unwrap_or(&entry.path) };
+            let disk = if single { PathBuf::new() } else { on_disk(metainfo, index, root, path) };
+            let full = if single { root.to_owned() } else { root.join(&disk) };
+            let read = |error| ItemError::Read { path: full.clone(), error };
+            let metadata = std::fs::metadata(&full).map_err(read)?;
+            if metadata.len() != entry.len {
+                return Err(ItemError::Length { path: full, is: metadata.len(), should: entry.len });
+            }
+            entries.push(tar::Entry {
+                path: format!("{below}{path}"),
+                len: entry.len,
+                executable: entry.executable,
+                file: files.len(),
+            });
+            by_path.insert(path.to_owned(), files.len());
+            files.push(ItemFile { path: path.to_owned(), disk, len: entry.len, modified: metadata.modified().ok() });
+        }
+        let hashes = metainfo.info.hashes;
+        Ok(Item {
+            tag: hashes.v2.map(|h| Hex(&h).to_string()).or(hashes.v1.map(|h| h.to_string())).unwrap_or_default(),
+            tar: tar::Plan::new(entries).ok_or_else(|| ItemError::Large(name.clone()))?,
+            name,
+            hashes,
+            torrent,
+            magnet,
+            comment: metainfo.comment.clone(),
+            piece_length: metainfo.info.geometry.piece_length(),
+            bytes: layout.content_len(),
+            root: root.to_owned(),
+            single,
+            files,
+            by_path,
+        })
+    }
+
+    /// The file with this path, if there is one.
+    pub(crate) fn file(&self, path: &str) -> Option<usize> {
+        self.by_path.get(path).copied()
+    }
+
+    /// When the newest file was written.
+    pub(crate) fn modified(&self) -> Option<SystemTime> {
+        self.files.iter().filter_map(|f| f.modified).max()
+    }
+
+    /// Bytes that `/f/NAME` answers with: the file, or the tar stream.
+    pub(crate) fn stream_len(&self) -> u64 {
+        match &*self.files {
+            [file] if self.single => file.len,
+            _ => self.tar.len(),
+        }
+    }
+}
+
+/// Where a file of the folder `root` is: under the name that the torrent has, or under the one that is safe everywhere.
+fn on_disk(metainfo: &Metainfo, file: FileIndex, root: &Path, path: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt as _;
+    let raw = metainfo.info.raw_path(file).into_iter().skip(1).map(std::ffi::OsString::from_vec);
+    let raw: PathBuf = raw.collect();
+    let plain = raw.components().all(|c| matches!(c, std::path::Component::Normal(_)));
+    if plain && root.join(&raw).symlink_metadata().is_ok() { raw } else { PathBuf::from(path) }
+}

@@ -1,0 +1,141 @@
+//! The pages: what is shared, and all about one thing. They work without JavaScript, and everything in them is escaped.
+
+use crate::item::Item;
+use crate::live::Swarm;
+use askama::Template;
+use base::{Hex, percent};
+
+/// Most files listed on a page.
+const FILES_MAX: usize = 5_000;
+
+/// Most peers listed on a page.
+pub(crate) const PEERS_MAX: usize = 200;
+
+#[derive(Template)]
+#[template(path = "item.html")]
+struct ItemPage<'a> {
+    name: &'a str,
+    size: String,
+    single: bool,
+    file_count: usize,
+    comment: Option<&'a str>,
+    href: String,
+    torrent_href: String,
+    peers_href: String,
+    magnet: &'a str,
+    link: &'a str,
+    curl: String,
+    peers: Vec<PeerRow>,
+    files: Vec<FileRow<'a>>,
+    more: usize,
+    v1: Option<String>,
+    v2: Option<String>,
+    piece_length: String,
+}
+
+struct PeerRow {
+    address: String,
+    client: String,
+    percent: String,
+    uploaded: String,
+    rate: String,
+}
+
+struct FileRow<'a> {
+    path: &'a str,
+    href: String,
+    size: String,
+}
+
+#[derive(Template)]
+#[template(path = "list.html")]
+struct ListPage<'a> {
+    items: Vec<ListRow<'a>>,
+}
+
+struct ListRow<'a> {
+    name: &'a str,
+    href: String,
+    file_count: usize,
+    size: String,
+    magnet: &'a str,
+}
+
+/// The page of one item; `link` is its address as others reach it.
+pub(crate) fn item(item: &Item, link: &str, swarm: &Swarm) -> Result<String, askama::Error> {
+    let href = format!("/f/{}", segment(&item.name));
+    let file = |path: &str| format!("{href}/{}", path.split('/').map(segment).collect::<Vec<_>>().join("/"));
+    let page = ItemPage {
+        name: &item.name,
+        size: bytes(item.bytes),
+        single: item.single,
+        file_count: item.files.len(),
+        comment: item.comment.as_deref(),
+        torrent_href: format!("{href}.torrent"),
+        peers_href: format!("/~/peers/{}", segment(&item.name)),
+        magnet: &item.magnet,
+        link,
+        curl: match item.single {
+            true => format!("curl -OJ {link}"),
+            false => format!("curl {link} | tar x"),
+        },
+        peers: swarm.peers.iter().map(peer).collect(),
+        files: item
+            .files
+            .iter()
+            .take(FILES_MAX)
+            .map(|f| FileRow { path: &f.path, href: file(&f.path), size: bytes(f.len) })
+            .collect(),
+        more: item.files.len().saturating_sub(FILES_MAX),
+        v1: item.hashes.v1.map(|h| h.to_string()),
+        v2: item.hashes.v2.map(|h| Hex(&h).to_string()),
+        piece_length: bytes(u64::from(item.piece_length)),
+        href,
+    };
+    page.render()
+}
+
+/// The list of all items.
+pub(crate) fn list<'a>(items: impl Iterator<Item = &'a Item>) -> Result<String, askama::Error> {
+    let row = |item: &'a Item| ListRow {
+        name: &item.name,
+        href: format!("/f/{}", segment(&item.name)),
+        file_count: item.files.len(),
+        size: bytes(item.bytes),
+        magnet: &item.magnet,
+    };
+    ListPage { items: items.map(row).collect() }.render()
+}
+
+fn peer(peer: &crate::live::SwarmPeer) -> PeerRow {
+    PeerRow {
+        address: peer.address.clone(),
+        client: peer.client.clone(),
+        percent: format!("{:.0} %", peer.percent),
+        uploaded: bytes(peer.uploaded),
+        rate: format!("{}/s", bytes(peer.rate_up)),
+    }
+}
+
+/// A name as one segment of a path.
+pub(crate) fn segment(name: &str) -> String {
+    percent::encode(name.as_bytes(), b"!$&'()*+,;=:@")
+}
+
+/// `1.4 GiB`: three digits that matter.
+fn bytes(n: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let (mut value, mut unit) = (n as f64, "B");
+    for next in UNITS {
+        if value < 999.5 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    match value {
+        _ if unit == "B" => format!("{n} B"),
+        v if v < 9.995 => format!("{v:.2} {unit}"),
+        v if v < 99.95 => format!("{v:.1} {unit}"),
+        v => format!("{v:.0} {unit}"),
+    }
+}
