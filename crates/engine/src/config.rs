@@ -3,7 +3,7 @@
 use base::PeerId;
 
 /// Bytes that may be read from a new connection before the engine grants more.
-pub const CREDIT: u64 = 1 << 20;
+pub const CREDIT: u64 = 32 << 10;
 
 /// Settings of one engine.
 #[derive(Clone, Debug)]
@@ -29,7 +29,9 @@ pub struct Config {
     /// Peers that are unchoked at once in a torrent, the optimistic one included.
     pub unchoke_slots: usize,
     /// Requests kept open to one peer at most.
-    pub requests_max: usize,
+    pub requests_max: u16,
+    /// The port that peers can reach us on over IPv6, where it is another one.
+    pub port_v6: Option<u16>,
     /// Number of shards that torrents are spread over.
     pub shards: usize,
 }
@@ -48,6 +50,7 @@ impl Default for Config {
             disk_backlog_max: 8 << 20,
             unchoke_slots: 8,
             requests_max: 500,
+            port_v6: None,
             shards: 1,
         }
     }

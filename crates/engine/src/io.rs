@@ -95,12 +95,12 @@ pub enum Input<P> {
     },
     /// The disk has done these, in order.
     Disk(Vec<(TorrentId, DiskDone)>),
-    /// An HTTP GET has ended: the body (cut off at a limit), or what failed.
+    /// An HTTP GET has ended: the reply, or what failed.
     Fetched {
         /// The job.
         job: JobId,
-        /// The body.
-        result: Result<Vec<u8>, String>,
+        /// The reply, whatever its status; its body is cut off at `wire::tracker::http::RESPONSE_BYTES_MAX`.
+        result: Result<tracker::HttpReply, String>,
     },
     /// A name was looked up.
     Resolved {
@@ -158,12 +158,15 @@ pub enum Output<P> {
         /// The job.
         job: DiskJob<P>,
     },
-    /// An HTTP GET to a tracker.
+    /// An HTTP GET to a tracker. The connection goes to `to` and nowhere else, with the host of the URL as `Host` and TLS
+    /// name; redirects are answered, not followed: what may be contacted was judged here.
     Fetch {
         /// The job.
         job: JobId,
-        /// The address, from the torrent: treat as a stranger's.
+        /// What to fetch, from the torrent: a stranger's text.
         url: String,
+        /// Where to connect to.
+        to: SocketAddr,
     },
     /// A name to look up.
     Resolve {
@@ -200,8 +203,8 @@ pub enum TorrentEvent {
         error: Option<String>,
         /// What it wants people to know.
         warning: Option<String>,
-        /// Peers it named.
-        peers: u32,
+        /// Its last announce was answered.
+        working: bool,
         /// Seeds it knows of.
         seeders: Option<u32>,
         /// Leechers it knows of.

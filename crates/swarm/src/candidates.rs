@@ -76,7 +76,8 @@ impl Candidates {
 
     /// Forgets the idle address that failed most. False if there is none that failed.
     fn make_room(&mut self) -> bool {
-        let worst = self.known.iter().filter(|(_, c)| c.state == State::Idle && c.fails > 0).max_by_key(|(_, c)| c.fails);
+        let worst =
+            self.known.iter().filter(|(_, c)| c.state == State::Idle && c.fails > 0).max_by_key(|(_, c)| c.fails);
         match worst.map(|(a, _)| *a) {
             Some(addr) => self.known.remove(&addr).is_some(),
             None => false,
@@ -173,7 +174,11 @@ impl Candidates {
     /// True if `addr` was banned; outside of local networks the port does not matter.
     pub(crate) fn is_banned(&self, addr: SocketAddr) -> bool {
         let global = base::Scope::of(addr.ip()) == Some(base::Scope::Global);
-        let range = if global { (addr.ip(), 0)..=(addr.ip(), u16::MAX) } else { (addr.ip(), addr.port())..=(addr.ip(), addr.port()) };
+        let range = if global {
+            (addr.ip(), 0)..=(addr.ip(), u16::MAX)
+        } else {
+            (addr.ip(), addr.port())..=(addr.ip(), addr.port())
+        };
         let (from, to) = range.into_inner();
         self.known.range(SocketAddr::from(from)..=SocketAddr::from(to)).any(|(_, c)| c.state == State::Banned)
     }

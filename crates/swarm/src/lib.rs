@@ -17,5 +17,5 @@ mod torrent;
 pub use io::{CloseReason, Event, FilePriority, Input, NewPeer, Output, Resume, Segment, Source, Transmit};
 pub use pieces::{PeerSlot, Pieces};
 pub use session::OURS;
-pub use status::{Phase, PeerStatus, SourceStatus, TorrentStatus};
+pub use status::{PeerStatus, Phase, SourceStatus, TorrentStatus};
 pub use torrent::{Birth, Settings, Torrent};

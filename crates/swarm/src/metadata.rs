@@ -46,7 +46,8 @@ impl MetadataFetch {
             return Vec::new();
         }
         let open = self.asked.values().filter(|(p, _)| *p == peer).count();
-        let missing = (0..metadata_piece_count(size)).filter(|i| !self.parts.contains_key(i) && !self.asked.contains_key(i));
+        let missing =
+            (0..metadata_piece_count(size)).filter(|i| !self.parts.contains_key(i) && !self.asked.contains_key(i));
         let pick: Vec<u32> = missing.take(PER_PEER.saturating_sub(open)).collect();
         self.asked.extend(pick.iter().map(|i| (*i, (peer, now))));
         pick

@@ -9,7 +9,7 @@ mod tit_for_tat;
 #[cfg(test)]
 mod tests;
 
-pub use seeding::{FAST_TURN_MAX, SeedMode, Seeding, TURN_MAX, TURN_MIN, TURN_PIECES};
+pub use seeding::{FAST_TURN, SeedMode, Seeding, TURN_MAX, TURN_MIN, TURN_PIECES};
 pub use tit_for_tat::{NEWCOMER, NEWCOMER_WEIGHT, OPTIMISTIC_TURN, TitForTat};
 
 use crate::pieces::PeerSlot;

@@ -9,8 +9,8 @@
 //! So the default, [`SeedMode::Balanced`], ends a turn by bytes or by time, whichever comes first, and splits the slots: one
 //! half is kept by those who took the most since the last rechoke, the other half takes turns, longest waiting first. The
 //! fast half fills the uplink; the other serves everybody within (waiting / half the slots) turns of at most three minutes,
-//! finds new fast takers, and spreads pieces over many peers. Who holds a fast slot gives it up for a turn after
-//! ten minutes of it, if others wait: no number of fast free riders keeps a seed to itself for longer.
+//! finds new fast takers, and spreads pieces over many peers. A fast slot wears out: after ten minutes the rate of who holds
+//! it counts half, after twenty a quarter, so that it goes on to others of about the same speed, and never to a slow one.
 
 use super::{Choker, Decisions, PeerView, Slots, changes};
 use crate::pieces::PeerSlot;
@@ -22,8 +22,8 @@ use std::time::Duration;
 pub const TURN_MIN: Duration = Duration::from_secs(60);
 /// A turn lasts at most so long, however little was taken.
 pub const TURN_MAX: Duration = Duration::from_secs(180);
-/// A fast slot is kept at most so long.
-pub const FAST_TURN_MAX: Duration = Duration::from_secs(600);
+/// After so long in a fast slot the rate of a peer counts half, after twice as long a quarter.
+pub const FAST_TURN: Duration = Duration::from_secs(600);
 /// A turn ends after so many pieces.
 pub const TURN_PIECES: u64 = 20;
 
@@ -87,10 +87,9 @@ impl Choker for Seeding {
                 order.sort_by_key(|p| (Reverse(p.complete_permille.abs_diff(500)), p.changed_at));
             }
             SeedMode::Balanced => {
-                let crowded = order.len() > slots;
-                let may_stay = |p: &PeerView| !crowded || now.since(p.changed_at) < FAST_TURN_MAX;
-                order.sort_by_key(|p| Reverse(rate(p)));
-                chosen.extend(order.iter().filter(|p| rate(p) > 0 && may_stay(p)).take(slots / 2).map(|p| p.slot));
+                let worn = |p: &PeerView| rate(p) >> (now.since(p.changed_at).as_secs() / FAST_TURN.as_secs()).min(2);
+                order.sort_by_key(|p| Reverse(worn(p)));
+                chosen.extend(order.iter().filter(|p| rate(p) > 0).take(slots / 2).map(|p| p.slot));
                 order.retain(|p| !chosen.contains(&p.slot));
                 order.sort_by_key(|p| self.turn_key(now, p));
             }

@@ -353,6 +353,8 @@ impl Model {
         assert_eq!(self.picker.have().ones().collect::<BTreeSet<_>>(), self.have);
         let wanted: Vec<u32> = (0..self.count()).filter(|i| self.wanted(*i)).collect();
         assert_eq!(self.picker.wanted_count() as usize, wanted.len());
+        let all_asked = self.open_blocks(|piece| self.available(piece) > 0) == 0;
+        assert_eq!(self.picker.is_end_game(), !wanted.is_empty() && all_asked);
         for pieces in self.peers.values() {
             assert_eq!(self.picker.is_interesting(pieces), wanted.iter().any(|i| pieces.has(PieceIndex(*i))));
         }

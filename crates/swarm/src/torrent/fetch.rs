@@ -25,7 +25,8 @@ impl<P: Payload> Torrent<P> {
             return;
         }
         let geometry = open.plan.geometry;
-        let fast = s.down.per_second(now).saturating_mul(Picker::WHOLE_PIECE_SECS_MAX) > u64::from(geometry.piece_length());
+        let fast =
+            s.down.per_second(now).saturating_mul(Picker::WHOLE_PIECE_SECS_MAX) > u64::from(geometry.piece_length());
         let affinity = match (open.blame.is_suspect(slot), fast) {
             (true, _) => Affinity::Suspect,
             (false, true) => Affinity::Whole,

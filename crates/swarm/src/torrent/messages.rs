@@ -1,9 +1,9 @@
 //! What peers say, message by message (BEP 3, BEP 6, BEP 10).
 
 use super::Torrent;
+use crate::CloseReason;
 use crate::pieces::{PeerSlot, Pieces};
 use crate::session::EARLY_HAVES_MAX;
-use crate::CloseReason;
 use base::{Bitfield, Instant, Payload};
 use wire::message::{Event as Decoded, Message};
 

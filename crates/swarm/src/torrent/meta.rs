@@ -8,7 +8,7 @@ use crate::{Event, Source};
 use base::{Instant, Payload};
 use std::sync::Arc;
 use wire::extended::{
-    Extension, ExtendedHandshake, HANDSHAKE_ID, METADATA_PIECE_LEN, Metadata, PeerIds, metadata_piece_count,
+    ExtendedHandshake, Extension, HANDSHAKE_ID, METADATA_PIECE_LEN, Metadata, PeerIds, metadata_piece_count,
     metadata_piece_len,
 };
 use wire::message::Message;

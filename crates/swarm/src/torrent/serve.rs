@@ -2,10 +2,10 @@
 
 use super::messages::Violation;
 use super::{Life, Torrent};
+use crate::Transmit;
 use crate::choker::{Choker, PeerView, RECHOKE, SeedMode, Seeding, Slots, TitForTat};
 use crate::pieces::PeerSlot;
 use crate::session::{Asked, Session, UPLOAD_QUEUE_MAX};
-use crate::Transmit;
 use base::{ConnId, Instant, Payload, PieceIndex};
 use wire::message::{Message, block_header};
 
@@ -62,11 +62,19 @@ impl<P: Payload> Torrent<P> {
         }
     }
 
-    /// What a connection has to send, about `room` bytes. `allowance` is what may be uploaded now, in bytes of payload,
-    /// and is brought down by what is; where it runs out, [`Torrent::unthrottle`] goes on.
-    pub fn poll_transmit(&mut self, now: Instant, conn: ConnId, room: usize, allowance: &mut u64, out: &mut Transmit) {
-        let Some(slot) = self.by_conn.get(&conn) else { return };
-        let Some(s) = self.sessions.get_mut(slot) else { return };
+    /// What a connection has to send, about `room` bytes. `allowance` is what may be uploaded now, in bytes of payload;
+    /// the last block may exceed it. Where it runs out, [`Torrent::unthrottle`] goes on. Says the bytes of payload.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        room: usize,
+        allowance: u64,
+        out: &mut Transmit,
+    ) -> u64 {
+        let Some(slot) = self.by_conn.get(&conn) else { return 0 };
+        let Some(s) = self.sessions.get_mut(slot) else { return 0 };
+        let mut used = 0;
         if let Some(open) = &self.open {
             let from = (s.have_cursor as usize).min(open.have_log.len());
             for piece in &open.have_log[from..] {
@@ -83,7 +91,7 @@ impl<P: Payload> Torrent<P> {
         s.throttled = false;
         while out.bytes < room {
             let Some(asked) = s.upload_queue.front().copied() else { break };
-            if *allowance < u64::from(asked.len) {
+            if used >= allowance {
                 s.throttled = true;
                 break;
             }
@@ -92,7 +100,7 @@ impl<P: Payload> Torrent<P> {
             if !self.open.as_ref().is_some_and(|o| o.picker.has(asked.piece)) {
                 continue;
             }
-            *allowance -= u64::from(asked.len);
+            used += u64::from(asked.len);
             out.bytes(&block_header(asked.piece.0, asked.begin, asked.len));
             out.block(asked.piece, asked.begin, asked.len);
             s.uploaded += u64::from(asked.len);
@@ -104,6 +112,7 @@ impl<P: Payload> Torrent<P> {
         } else {
             s.sent_at = now;
         }
+        used
     }
 
     /// There is upload budget again: wakes whom it was missing.

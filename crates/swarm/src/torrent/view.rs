@@ -1,7 +1,7 @@
 //! What a torrent tells about itself, and what must always hold.
 
 use super::{Life, Torrent};
-use crate::{Phase, PeerStatus, SourceStatus, TorrentStatus};
+use crate::{PeerStatus, Phase, SourceStatus, TorrentStatus};
 use base::{Bitfield, Instant, Payload, PieceIndex};
 
 impl<P: Payload> Torrent<P> {
@@ -33,7 +33,8 @@ impl<P: Payload> Torrent<P> {
         status
     }
 
-    fn phase(&self) -> Phase {
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
         match (self.life, &self.open) {
             (Life::Failed, _) => Phase::Failed,
             (Life::Paused, _) => Phase::Paused,
@@ -52,7 +53,12 @@ impl<P: Payload> Torrent<P> {
             conn: s.conn,
             addr: s.addr,
             outgoing: s.outgoing,
-            client: s.ext.as_ref().map(|e| e.client.clone()).filter(|c| !c.is_empty()).unwrap_or_else(|| format!("{:?}", s.peer_id)),
+            client: s
+                .ext
+                .as_ref()
+                .map(|e| e.client.clone())
+                .filter(|c| !c.is_empty())
+                .unwrap_or_else(|| format!("{:?}", s.peer_id)),
             pieces: s.pieces.count(pieces),
             downloaded: s.downloaded,
             uploaded: s.uploaded,
@@ -81,6 +87,18 @@ impl<P: Payload> Torrent<P> {
     /// Bytes of wanted pieces still missing; None while the plan is not known.
     pub fn left(&self) -> Option<u64> {
         self.open.as_ref().map(|o| o.picker.bytes_left())
+    }
+
+    /// True while more peers would help.
+    pub fn wants_peers(&self) -> bool {
+        self.life == Life::Running
+            && (self.open.is_none() || self.is_fetching())
+            && self.sessions.len() < self.settings.connections_max
+    }
+
+    /// Peers connected.
+    pub fn peer_count(&self) -> u32 {
+        self.sessions.len() as u32
     }
 
     /// Payload bytes sent and received in this run.
