@@ -1,1 +1,13 @@
-//! TODO(room): node
+//! The hands: sockets, names, HTTP to trackers, disk, clock, entropy and saved state of one node.
+//!
+//! They run [`engine::Engine`] on the real world and decide nothing that it decides. One thread owns the engine and all
+//! sockets of peers; the disk has threads of its own that work in batches; everything slow or rare (looking up names,
+//! HTTP, saving) runs on the tokio runtime of whoever started the node.
+
+mod clock;
+pub mod disk;
+mod entropy;
+mod pool;
+mod rope;
+
+pub use rope::Rope;

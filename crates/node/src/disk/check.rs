@@ -1,0 +1,203 @@
+//! Hashes what is on disk already, with as many threads as there are cores: for `verify`, for seeding what is there,
+//! and for what an earlier run left behind.
+//!
+//! It also finds the blocks that a killed run had written of pieces it did not complete. That is a guess, by their last
+//! bytes not being zeros, and a safe one: the piece is hashed when the rest has come, and a wrong guess costs
+//! fetching it again.
+
+use super::storage::{DiskError, Storage};
+use base::{Bitfield, BlockIndex, PieceHasher, PieceIndex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// Bytes read at once.
+const READ: usize = 256 * 1024;
+
+/// Bytes at the end of a block that tell whether it was written. Writes go on from the front, so a block cut short by a
+/// kill ends in zeros.
+const TAIL: u32 = 64;
+
+/// How to check.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Threads at most.
+    pub threads: usize,
+    /// Pieces that lie in holes were never written: don't hash them. For files that an earlier run of ours made.
+    pub skip_holes: bool,
+    /// Find the blocks that were written of incomplete pieces.
+    pub find_blocks: bool,
+}
+
+/// Tells how far it is, and lets it be stopped.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Bytes done.
+    pub bytes: AtomicU64,
+    /// Set to stop early.
+    pub stop: AtomicBool,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Pieces that are good.
+    pub good: Bitfield,
+    /// Blocks found of others.
+    pub partial: Vec<(PieceIndex, Bitfield)>,
+    /// Bad pieces that are all there: something changed them.
+    pub rotten: u32,
+    /// It was stopped before the end; what is said of the rest is "not good".
+    pub stopped: bool,
+}
+
+/// Hashes the pieces in `which`.
+///
+/// # Errors
+/// If something can't be read; a file that is missing or too short is no error but not good.
+pub fn check(storage: &Storage, which: &Bitfield, options: Options, meter: &Meter) -> Result<Report, DiskError> {
+    let geometry = &storage.plan().geometry;
+    let report = Report { good: Bitfield::new(geometry.piece_count()), ..Report::default() };
+    let shared = Mutex::new(Ok(report));
+    let next = AtomicU32::new(0);
+    let pieces: Vec<PieceIndex> = which.ones().filter_map(|i| geometry.piece(i)).collect();
+    let threads = options.threads.clamp(1, pieces.len().max(1));
+    let work = || {
+        let mut found = Found { buf: vec![0; READ.min(geometry.piece_length() as usize)], good: Vec::new(), partial: Vec::new(), rotten: 0 };
+        let mut result = Ok(());
+        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+            if meter.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            result = found.piece(storage, *piece, options);
+            meter.bytes.fetch_add(u64::from(geometry.piece_len(*piece)), Ordering::Relaxed);
+            if result.is_err() {
+                meter.stop.store(true, Ordering::Relaxed);
+                break;
+            }
+        }
+        let shared = &mut *shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match (shared, result) {
+            (shared @ Ok(_), Err(e)) => *shared = Err(e),
+            (Ok(report), Ok(())) => {
+                found.good.iter().for_each(|p| drop(report.good.set(p.0)));
+                report.partial.append(&mut found.partial);
+                report.rotten += found.rotten;
+            }
+            (Err(_), _) => {}
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut report = shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)?;
+    report.partial.sort_by_key(|(piece, _)| *piece);
+    report.stopped = meter.stop.load(Ordering::Relaxed);
+    Ok(report)
+}
+
+/// What one thread found.
+struct Found {
+    buf: Vec<u8>,
+    good: Vec<PieceIndex>,
+    partial: Vec<(PieceIndex, Bitfield)>,
+    rotten: u32,
+}
+
+impl Found {
+    fn piece(&mut self, storage: &Storage, piece: PieceIndex, options: Options) -> Result<(), DiskError> {
+        let plan = storage.plan();
+        let (offset, len) = (plan.geometry.piece_offset(piece), plan.geometry.piece_len(piece));
+        if options.skip_holes && !storage.has_data(offset, u64::from(len)) {
+            return Ok(());
+        }
+        let mut hasher = PieceHasher::new(plan, piece);
+        let mut there = true;
+        while hasher.fed() < len {
+            let buf = &mut self.buf[..READ.min((len - hasher.fed()) as usize)];
+            match storage.read(offset + u64::from(hasher.fed()), buf) {
+                Ok(()) => hasher.update(buf),
+                Err(e) if e.is_missing() => {
+                    there = false;
+                    break;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        if there && hasher.finish(plan, piece) {
+            self.good.push(piece);
+            return Ok(());
+        }
+        let blocks = if options.find_blocks { written_blocks(storage, piece)? } else { Bitfield::default() };
+        if blocks.count() > 0 && !blocks.is_full() {
+            self.partial.push((piece, blocks));
+        } else if there {
+            self.rotten += 1;
+        }
+        Ok(())
+    }
+}
+
+fn written_blocks(storage: &Storage, piece: PieceIndex) -> Result<Bitfield, DiskError> {
+    let geometry = &storage.plan().geometry;
+    let mut blocks = Bitfield::new(geometry.block_count(piece));
+    for block in (0..blocks.len()).map(BlockIndex) {
+        let end = geometry.block_begin(block) + geometry.block_len(piece, block);
+        let mut tail = [0; TAIL as usize];
+        let tail = &mut tail[..geometry.block_len(piece, block).min(TAIL) as usize];
+        match storage.read(geometry.piece_offset(piece) + u64::from(end) - tail.len() as u64, tail) {
+            Ok(()) if tail.iter().any(|b| *b != 0) => drop(blocks.set(block.0)),
+            Err(e) if !e.is_missing() => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(blocks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{FileCache, Place};
+    use base::{Checks, Geometry, Layout, Plan};
+    use sha1::{Digest, Sha1};
+    use std::sync::Arc;
+
+    fn storage(dir: &std::path::Path, body: &[u8]) -> Storage {
+        let layout = Layout::single("f".into(), body.len() as u64, false);
+        let geometry = Geometry::new(layout.total(), 64 << 10, 16 << 10).unwrap();
+        let sha1 = body.chunks(64 << 10).map(|c| Sha1::digest(c).into()).collect();
+        let checks = Checks { sha1: Some(sha1), merkle: None };
+        Storage::new(Arc::new(Plan { geometry, layout, checks }), Place::new(dir, "f"), Arc::new(FileCache::new(4)))
+    }
+
+    #[test]
+    fn finds_rot_holes_blocks_and_short_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let body: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8 + 1).collect();
+        let s = storage(dir.path(), &body);
+        let all = Bitfield::full(5);
+        let options = Options { threads: 3, skip_holes: false, find_blocks: true };
+        let run = |options| check(&s, &all, options, &Meter::default()).unwrap();
+        assert_eq!(run(options).good.count(), 0, "no file at all");
+        s.write(0, &[&body]).unwrap();
+        assert!(run(options).good.is_full());
+        // A bit flips in piece 1; piece 2 loses a block; the end of the file is cut off.
+        s.write(70_000, &[&[body[70_000] ^ 4]]).unwrap();
+        s.write((128 + 16) << 10, &[&vec![0; 16 << 10]]).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(dir.path().join("f")).unwrap();
+        file.set_len(290_000).unwrap();
+        let report = run(options);
+        assert_eq!(report.good.ones().collect::<Vec<_>>(), [0, 3]);
+        assert_eq!(report.rotten, 1);
+        let partial: Vec<_> = report.partial.iter().map(|(p, b)| (p.0, b.ones().collect::<Vec<_>>())).collect();
+        assert_eq!(partial, [(2, vec![0, 2, 3]), (4, vec![0])]);
+        let meter = Meter::default();
+        meter.stop.store(true, Ordering::Relaxed);
+        let report = check(&s, &all, options, &meter).unwrap();
+        assert!(report.stopped && report.good.count() == 0);
+        let skip = Options { skip_holes: true, ..options };
+        assert_eq!(run(skip).good.count(), 2);
+    }
+}
