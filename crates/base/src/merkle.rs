@@ -62,7 +62,7 @@ mod tests {
         Hex(&hash).to_string()
     }
 
-    /// The vectors of PROTOCOL's BEP 52 section.
+    /// Roots that other programs compute too.
     #[test]
     fn known_roots() {
         assert_eq!(text(pad(1)), "f5a5fd42d16a20302798ef6ed309979b43003d2320d9f0e8ea9831a92759fb4b");
