@@ -446,7 +446,7 @@ fn any_input() -> impl Strategy<Value = Input> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
     #[test]
     fn never_panics_nor_stands_still(inputs in proptest::collection::vec((any_input(), 0u64..100, any::<bool>()), 0..60)) {
         let tiers: &[&[&str]] = &[&[UDP, "http://x.example/announce"], &["http://127.0.0.1/announce"]];

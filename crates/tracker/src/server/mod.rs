@@ -271,6 +271,7 @@ impl Server {
             let wanted = Wanted {
                 asker: (ip, asked.port),
                 only_gives: role != Role::Leecher,
+                listed: stored,
                 count: asked.count,
                 seen_from,
                 local_ok: &|ip| seen_as(*ip, own, asked.scope).is_some(),

@@ -94,6 +94,8 @@ impl<I> Default for Peers<I> {
 pub(super) struct Wanted<'a, I> {
     pub(super) asker: (I, [u8; 2]),
     pub(super) only_gives: bool,
+    /// The asker is among the peers itself.
+    pub(super) listed: bool,
     pub(super) count: usize,
     /// Peers last heard of before this second are as good as gone.
     pub(super) seen_from: u32,
@@ -252,7 +254,10 @@ impl<I: Ip> Peers<I> {
         let takers = self.list.len() - givers;
         let from_givers = match wanted.only_gives {
             true => 0,
-            false => givers.min((wanted.count / 2).max(wanted.count.saturating_sub(takers))),
+            false => {
+                let others = takers - usize::from(wanted.listed && takers > 0);
+                givers.min((wanted.count / 2).max(wanted.count.saturating_sub(others)))
+            }
         };
         let mut told = self.pick_from(rng, 0, givers, from_givers, wanted, &mut tell);
         told += self.pick_from(rng, givers, takers, wanted.count - told, wanted, &mut tell);
