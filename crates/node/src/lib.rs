@@ -6,7 +6,10 @@
 
 mod clock;
 pub mod disk;
+mod driver;
 mod entropy;
+pub mod fetch;
+mod net;
 mod pool;
 mod rope;
 

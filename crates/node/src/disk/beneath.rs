@@ -110,7 +110,12 @@ fn walk(root: &OwnedFd, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedF
     let (last, folders) = names.split_last().ok_or(Errno::INVAL)?;
     let mut at = step(root, Path::new(""))?;
     for name in folders {
-        at = fs::openat(&at, *name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        at = fs::openat(
+            &at,
+            *name,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
     }
     fs::openat(&at, *last, flags | OFlags::NOFOLLOW, mode)
 }

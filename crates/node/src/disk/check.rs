@@ -62,7 +62,12 @@ pub fn check(storage: &Storage, which: &Bitfield, options: Options, meter: &Mete
     let pieces: Vec<PieceIndex> = which.ones().filter_map(|i| geometry.piece(i)).collect();
     let threads = options.threads.clamp(1, pieces.len().max(1));
     let work = || {
-        let mut found = Found { buf: vec![0; READ.min(geometry.piece_length() as usize)], good: Vec::new(), partial: Vec::new(), rotten: 0 };
+        let mut found = Found {
+            buf: vec![0; READ.min(geometry.piece_length() as usize)],
+            good: Vec::new(),
+            partial: Vec::new(),
+            rotten: 0,
+        };
         let mut result = Ok(());
         while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
             if meter.stop.load(Ordering::Relaxed) {

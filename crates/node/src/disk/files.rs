@@ -58,7 +58,12 @@ impl FileCache {
     }
 
     /// The file, opened with `open` if it is not open yet for this access.
-    pub(crate) fn get<E>(&self, key: FileKey, access: Access, open: impl FnOnce() -> Result<File, E>) -> Result<Arc<OpenFile>, E> {
+    pub(crate) fn get<E>(
+        &self,
+        key: FileKey,
+        access: Access,
+        open: impl FnOnce() -> Result<File, E>,
+    ) -> Result<Arc<OpenFile>, E> {
         {
             let inner = &mut *self.lock();
             inner.uses += 1;

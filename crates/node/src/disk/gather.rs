@@ -92,7 +92,7 @@ pub(crate) struct ReadJob {
     pub(crate) conn: base::ConnId,
     pub(crate) torrent: TorrentId,
     pub(crate) storage: Arc<Storage>,
-    pub(crate) gather: Gather,
+    pub(crate) gather: Box<Gather>,
 }
 
 /// A read that was done.
@@ -101,7 +101,7 @@ pub(crate) struct ReadDone {
     pub(crate) slot: usize,
     pub(crate) conn: base::ConnId,
     pub(crate) torrent: TorrentId,
-    pub(crate) gather: Gather,
+    pub(crate) gather: Box<Gather>,
     /// What failed, at which piece.
     pub(crate) failed: Option<(PieceIndex, DiskError)>,
 }

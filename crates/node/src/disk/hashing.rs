@@ -65,7 +65,12 @@ impl Hashing {
     }
 
     /// Hashes what is left of a piece, from memory where it is there and from disk where not. True if it is good.
-    pub(crate) fn check(&mut self, torrent: TorrentId, storage: &Storage, piece: PieceIndex) -> Result<bool, DiskError> {
+    pub(crate) fn check(
+        &mut self,
+        torrent: TorrentId,
+        storage: &Storage,
+        piece: PieceIndex,
+    ) -> Result<bool, DiskError> {
         let plan = storage.plan().clone();
         let open = self.take(torrent, piece).filter(|o| !o.stale);
         let (mut hasher, mut early) = match open {

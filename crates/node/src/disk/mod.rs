@@ -19,4 +19,5 @@ pub(crate) mod worker;
 pub use files::FileCache;
 pub use hashing::EARLY_MAX;
 pub use progress::{Facts, Progress};
+pub(crate) use storage::Patience;
 pub use storage::{DiskError, Place, Stamp, Storage};

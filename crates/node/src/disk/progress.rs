@@ -78,7 +78,11 @@ mod tests {
         let geometry = Geometry::new(100, 64, 16).unwrap();
         let progress = Progress::new(Bitfield::new(2), []);
         progress.written(&geometry, PieceIndex(1), 16, 20);
-        assert_eq!(progress.facts().partial[&PieceIndex(1)].ones().collect::<Vec<_>>(), [1, 2], "the last block is short");
+        assert_eq!(
+            progress.facts().partial[&PieceIndex(1)].ones().collect::<Vec<_>>(),
+            [1, 2],
+            "the last block is short"
+        );
         progress.written(&geometry, PieceIndex(0), 8, 30);
         assert_eq!(progress.facts().partial[&PieceIndex(0)].ones().collect::<Vec<_>>(), [1]);
         progress.checked(PieceIndex(1), true);

@@ -150,14 +150,16 @@ impl Storage {
             return Err(failed("make the folder", place.parent, Errno::from_io_error(&e).unwrap_or(Errno::IO)));
         }
         if !self.plan.layout.is_single() {
-            beneath::make_folder(&place.parent, Path::new(&place.top)).map_err(|e| failed("make the folder", place.path(), e))?;
+            beneath::make_folder(&place.parent, Path::new(&place.top))
+                .map_err(|e| failed("make the folder", place.path(), e))?;
         }
         for (index, entry) in self.plan.layout.content().filter(|(i, _)| wanted(*i)) {
             match &entry.kind {
                 FileKind::Symlink(target) => {
                     let (root, path) = self.locate(entry);
                     if let Some(target) = link_target(&entry.path, target) {
-                        beneath::make_link(&root, &path, &target).map_err(|e| failed("make the link", root.join(&path), e))?;
+                        beneath::make_link(&root, &path, &target)
+                            .map_err(|e| failed("make the link", root.join(&path), e))?;
                     }
                 }
                 FileKind::Content if entry.len == 0 => drop(self.open(index, Access::Write)?),
@@ -252,7 +254,8 @@ impl Storage {
     pub(crate) fn read_parts(&self, parts: &[Part], buf: &mut [u8], patience: Patience) -> Result<usize, DiskError> {
         let mut done = 0;
         while let Some(first) = parts.get(done) {
-            let in_file = |pair: &[Part]| pair[0].file == pair[1].file && pair[0].offset + pair[0].len as u64 == pair[1].offset;
+            let in_file =
+                |pair: &[Part]| pair[0].file == pair[1].file && pair[0].offset + pair[0].len as u64 == pair[1].offset;
             let run = 1 + parts[done..].windows(2).take(IOV_MAX - 1).take_while(|pair| in_file(pair)).count();
             let open = self.open(first.file, Access::Read)?;
             match self.read_run(&open, &parts[done..done + run], buf, patience) {
@@ -317,7 +320,10 @@ impl Storage {
     pub fn stamp(&self, file: FileIndex) -> Option<Stamp> {
         let meta = std::fs::metadata(self.path(file)).ok().filter(|m| m.is_file())?;
         use std::os::unix::fs::MetadataExt as _;
-        Some(Stamp { size: meta.size(), mtime_ns: meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec()) })
+        Some(Stamp {
+            size: meta.size(),
+            mtime_ns: meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec()),
+        })
     }
 
     /// Brings what was written down to the medium.
@@ -344,10 +350,17 @@ impl Storage {
         }
         let (from, path) = (place.path(), to.path());
         let failed = |errno| DiskError { what: "give its final name to", path: path.display().to_string(), errno };
-        match rustix::fs::renameat_with(rustix::fs::CWD, &from, rustix::fs::CWD, &path, rustix::fs::RenameFlags::NOREPLACE) {
+        match rustix::fs::renameat_with(
+            rustix::fs::CWD,
+            &from,
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::RenameFlags::NOREPLACE,
+        ) {
             // Some file systems don't know the flag.
-            Err(Errno::INVAL | Errno::NOSYS) if !path.exists() => std::fs::rename(&from, &path)
-                .map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?,
+            Err(Errno::INVAL | Errno::NOSYS) if !path.exists() => {
+                std::fs::rename(&from, &path).map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?
+            }
             other => other.map_err(failed)?,
         }
         *place = to.clone();

@@ -80,7 +80,8 @@ impl Disk {
 
     /// Adds work to the next batch. All work of one torrent goes to the same thread, so it is begun in order.
     pub(crate) fn add(&mut self, work: Work) {
-        let (Work::Job(torrent, _) | Work::Open(torrent, ..) | Work::Close(torrent, _) | Work::Sync(torrent, _)) = &work;
+        let (Work::Job(torrent, _) | Work::Open(torrent, ..) | Work::Close(torrent, _) | Work::Sync(torrent, _)) =
+            &work;
         let writer = torrent.index() % self.writers.len();
         self.batches[writer].push(work);
     }
@@ -179,7 +180,8 @@ impl Writer {
             Work::Job(torrent, DiskJob::Write { piece, begin, data }) => self.write(torrent, piece, begin, data),
             Work::Job(torrent, DiskJob::Check { piece, digests }) => {
                 self.flush_all();
-                let done = self.check(torrent, piece, digests).unwrap_or_else(|error| DiskDone::Failed { piece, error });
+                let done =
+                    self.check(torrent, piece, digests).unwrap_or_else(|error| DiskDone::Failed { piece, error });
                 self.answers.push((torrent, done));
                 // The rest of the batch may take a while, and peers wait to hear of this piece.
                 self.done.put(&mut self.answers);
@@ -267,7 +269,8 @@ impl Writer {
             t.storage.still_there(piece).map_err(|e| e.to_string())?;
         }
         t.progress.checked(piece, ok);
-        let digests = if digests || !ok { block_digests(&t.storage, piece).map_err(|e| e.to_string())? } else { Vec::new() };
+        let digests =
+            if digests || !ok { block_digests(&t.storage, piece).map_err(|e| e.to_string())? } else { Vec::new() };
         Ok(DiskDone::Checked { piece, ok, digests })
     }
 }

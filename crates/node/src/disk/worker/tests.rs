@@ -74,7 +74,9 @@ fn writes_then_checks() {
     assert_eq!(written, 8);
     let checked: Vec<_> = answers
         .iter()
-        .filter_map(|a| if let DiskDone::Checked { piece, ok, digests } = a { Some((piece.0, *ok, digests.len())) } else { None })
+        .filter_map(|a| {
+            if let DiskDone::Checked { piece, ok, digests } = a { Some((piece.0, *ok, digests.len())) } else { None }
+        })
         .collect();
     assert_eq!(checked, [(0, true, 0), (3, true, 4), (1, false, 4)], "piece 1 is a hole");
     let facts = rig.progress.facts();

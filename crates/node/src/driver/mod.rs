@@ -1,0 +1,433 @@
+//! The loop: one thread owns the engine and all sockets of peers, and nothing that it does waits.
+//!
+//! It sleeps in the kernel until a socket, the disk, a message or the engine's clock wakes it; then everything that is
+//! ready gets a turn of bounded size, and the disk gets one batch. It stands on mio, the same floor that tokio stands on,
+//! rather than on tokio's tasks: with readiness in hand, no block changes threads or waits in a task's queue.
+//!
+//! What is slow or rare goes out as [`News`] to the runtime of whoever started the node.
+
+mod conn;
+mod reader;
+mod write;
+
+use crate::clock::Clock;
+use crate::disk::Storage;
+use crate::disk::gather::{Gather, ReadDone};
+use crate::disk::mailbox::Inbox;
+use crate::disk::worker::{Disk, Work};
+use crate::net;
+use crate::rope::Rope;
+use base::{ConnId, Instant, JobId, TorrentId};
+use conn::Conn;
+use engine::{ACCEPTED, Engine, Input, Output, TorrentEvent, Transmit};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::{Events, Interest, Poll, Token};
+use reader::{Got, Reader};
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use swarm::disk::DiskDone;
+use tokio::sync::mpsc;
+
+/// News that wait to be taken up; the loop waits when there are more.
+pub(crate) const NEWS_MAX: usize = 4096;
+
+const EVENTS_MAX: usize = 512;
+/// Connections accepted in one turn.
+const ACCEPT_TURN: usize = 64;
+/// Datagrams taken in one turn.
+const DATAGRAM_TURN: usize = 64;
+/// Largest datagram; trackers send far less.
+const DATAGRAM_MAX: usize = 4096;
+/// Time between two looks at what can be freed.
+const TRIM_INTERVAL: Duration = Duration::from_secs(5);
+/// After an accept that failed (no descriptors left), wait.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+const WAKER: Token = Token(usize::MAX);
+const LISTENER: usize = usize::MAX - 16;
+const DATAGRAMS: usize = usize::MAX - 32;
+
+/// A message to the loop.
+pub(crate) enum Msg {
+    /// For the engine.
+    Input(Input<Rope>),
+    /// A question to the engine.
+    Ask(Box<dyn FnOnce(&Engine<Rope>, Instant) + Send>),
+    /// Work for the disk, before anything that comes later.
+    Disk(Work),
+    /// Blocks of this torrent are read from here; None: no more.
+    Storage(TorrentId, Option<Arc<Storage>>),
+}
+
+/// What the loop has to tell or leaves to others.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// From the engine.
+    Event(TorrentId, TorrentEvent),
+    /// An HTTP GET to make.
+    Fetch { job: JobId, url: String, to: SocketAddr },
+    /// A name to look up.
+    Resolve { job: JobId, host: String, port: u16 },
+    /// The loop has ended in order.
+    Finished,
+}
+
+/// The loop's state.
+pub(crate) struct Driver {
+    engine: Engine<Rope>,
+    clock: Clock,
+    poll: Poll,
+    listeners: Vec<TcpListener>,
+    udp: Vec<UdpSocket>,
+    inbox: Arc<Inbox<Msg>>,
+    news: mpsc::Sender<News>,
+    disk: Disk,
+    storages: HashMap<TorrentId, Arc<Storage>>,
+    conns: Slab<Conn>,
+    slots: HashMap<ConnId, usize>,
+    accepted: u64,
+    accept_again: Option<Instant>,
+    /// Connections that have something to read, and those that have something to write, in turn.
+    to_read: VecDeque<usize>,
+    to_write: VecDeque<usize>,
+    reader: Reader,
+    gathers: Vec<Box<Gather>>,
+    transmit: Transmit,
+    trimmed: Instant,
+    finished: bool,
+}
+
+impl Driver {
+    /// Puts the loop together.
+    ///
+    /// # Errors
+    /// If a socket can't be watched.
+    pub(crate) fn new(
+        engine: Engine<Rope>,
+        clock: Clock,
+        poll: Poll,
+        sockets: net::Sockets,
+        inbox: Arc<Inbox<Msg>>,
+        news: mpsc::Sender<News>,
+        disk: Disk,
+    ) -> io::Result<Self> {
+        let mut listeners: Vec<TcpListener> = sockets.tcp.into_iter().map(TcpListener::from_std).collect();
+        for (i, listener) in listeners.iter_mut().enumerate() {
+            poll.registry().register(listener, Token(LISTENER + i), Interest::READABLE)?;
+        }
+        let mut udp: Vec<UdpSocket> = sockets.udp.into_iter().map(UdpSocket::from_std).collect();
+        for (i, socket) in udp.iter_mut().enumerate() {
+            poll.registry().register(socket, Token(DATAGRAMS + i), Interest::READABLE)?;
+        }
+        Ok(Driver {
+            engine,
+            clock,
+            poll,
+            listeners,
+            udp,
+            inbox,
+            news,
+            disk,
+            storages: HashMap::new(),
+            conns: Slab::new(),
+            slots: HashMap::new(),
+            accepted: ACCEPTED,
+            accept_again: None,
+            to_read: VecDeque::new(),
+            to_write: VecDeque::new(),
+            reader: Reader::default(),
+            gathers: Vec::new(),
+            transmit: Transmit::default(),
+            trimmed: clock.now(),
+            finished: false,
+        })
+    }
+
+    /// The waker token of the poll that [`Driver::new`] takes.
+    pub(crate) fn waker(poll: &Poll) -> io::Result<mio::Waker> {
+        mio::Waker::new(poll.registry(), WAKER)
+    }
+
+    /// Runs until the engine has finished.
+    ///
+    /// # Errors
+    /// If the kernel does not let us wait for sockets.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let (mut messages, mut done, mut reads) = (Vec::new(), Vec::new(), Vec::new());
+        while !self.finished {
+            match self.poll.poll(&mut events, self.sleep()) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            let now = self.clock.now();
+            events.iter().for_each(|event| self.ready(now, event));
+            self.inbox.take(&mut messages);
+            messages.drain(..).for_each(|msg| self.message(now, msg));
+            self.disk.take_done(&mut done);
+            if !done.is_empty() {
+                self.handle(now, Input::Disk(std::mem::take(&mut done)));
+            }
+            self.disk.take_read(&mut reads);
+            reads.drain(..).for_each(|read| self.read_done(now, read));
+            if self.accept_again.is_some_and(|at| at <= now) {
+                self.accept_again = None;
+                (0..self.listeners.len()).for_each(|i| self.accept(now, i));
+            }
+            if self.engine.deadline().is_some_and(|at| at <= now) {
+                self.handle(now, Input::Tick);
+            }
+            // One turn for each that waits now; those that want another come next time.
+            for _ in 0..self.to_read.len() {
+                let Some(slot) = self.to_read.pop_front() else { break };
+                self.read_turn(now, slot);
+            }
+            for _ in 0..self.to_write.len() {
+                let Some(slot) = self.to_write.pop_front() else { break };
+                self.write_turn(now, slot);
+            }
+            self.disk.submit();
+            if now.since(self.trimmed) >= TRIM_INTERVAL {
+                self.trimmed = now;
+                self.reader.trim();
+                self.gathers.truncate(1);
+            }
+        }
+        self.disk.stop();
+        self.tell(News::Finished);
+        Ok(())
+    }
+
+    fn sleep(&self) -> Option<Duration> {
+        if !self.to_read.is_empty() || !self.to_write.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        [self.engine.deadline(), self.accept_again].into_iter().flatten().min().map(|at| self.clock.until(at))
+    }
+
+    /// Tells the engine one thing, and does what it says.
+    fn handle(&mut self, now: Instant, input: Input<Rope>) {
+        self.engine.handle(now, input);
+        self.obey(now);
+    }
+
+    fn obey(&mut self, now: Instant) {
+        while let Some(output) = self.engine.poll() {
+            match output {
+                Output::Dial { conn, to } => {
+                    if self.dial(conn, to).is_err() {
+                        self.engine.handle(now, Input::Closed { conn });
+                    }
+                }
+                Output::Close { conn } => drop(self.remove(conn)),
+                Output::Wake { conn } => {
+                    if let Some(slot) = self.slots.get(&conn).copied() {
+                        self.conns[slot].flags.wants = true;
+                        self.queue_write(slot);
+                    }
+                }
+                Output::Credit { conn, bytes } => {
+                    if let Some(slot) = self.slots.get(&conn).copied() {
+                        self.conns[slot].credit += bytes;
+                        self.queue_read(slot);
+                    }
+                }
+                Output::Disk { torrent, job } => self.disk.add(Work::Job(torrent, job)),
+                Output::Fetch { job, url, to } => self.tell(News::Fetch { job, url, to }),
+                Output::Resolve { job, host, port } => self.tell(News::Resolve { job, host, port }),
+                Output::Datagram { to, data } => self.send_datagram(to, &data),
+                // There are many of them, and the disk knows first.
+                Output::Event(_, TorrentEvent::Swarm(swarm::Event::PieceGood(_))) => {}
+                Output::Event(torrent, event) => self.tell(News::Event(torrent, event)),
+                Output::Finished => self.finished = true,
+            }
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // If nobody listens any more, nobody has to know.
+        let _ = self.news.blocking_send(news);
+    }
+
+    fn message(&mut self, now: Instant, msg: Msg) {
+        match msg {
+            Msg::Input(input) => self.handle(now, input),
+            Msg::Ask(question) => question(&self.engine, now),
+            Msg::Disk(work) => self.disk.add(work),
+            Msg::Storage(torrent, Some(storage)) => drop(self.storages.insert(torrent, storage)),
+            Msg::Storage(torrent, None) => drop(self.storages.remove(&torrent)),
+        }
+    }
+
+    /// Notes what the kernel says of a socket.
+    fn ready(&mut self, now: Instant, event: &mio::event::Event) {
+        match event.token() {
+            WAKER => {}
+            Token(t) if t >= DATAGRAMS && t < DATAGRAMS + self.udp.len() => self.datagrams(now, t - DATAGRAMS),
+            Token(t) if t >= LISTENER && t < LISTENER + self.listeners.len() => self.accept(now, t - LISTENER),
+            Token(slot) => {
+                let Some(conn) = self.conns.get_mut(slot) else { return };
+                conn.flags.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                conn.flags.writable |= event.is_writable() || event.is_error();
+                conn.flags.hung_up |= event.is_read_closed() || event.is_error();
+                if conn.flags.connecting {
+                    self.connected(now, slot);
+                }
+                self.queue_read(slot);
+                self.queue_write(slot);
+            }
+        }
+    }
+
+    fn queue_read(&mut self, slot: usize) {
+        if let Some(conn) = self.conns.get_mut(slot)
+            && conn.can_read()
+            && !std::mem::replace(&mut conn.flags.read_queued, true)
+        {
+            self.to_read.push_back(slot);
+        }
+    }
+
+    fn queue_write(&mut self, slot: usize) {
+        if let Some(conn) = self.conns.get_mut(slot)
+            && conn.can_write()
+            && !std::mem::replace(&mut conn.flags.write_queued, true)
+        {
+            self.to_write.push_back(slot);
+        }
+    }
+
+    fn accept(&mut self, now: Instant, listener: usize) {
+        for _ in 0..ACCEPT_TURN {
+            match self.listeners[listener].accept() {
+                Ok((stream, from)) => {
+                    let conn = ConnId(self.accepted);
+                    self.accepted += 1;
+                    net::tune(&stream, from.ip());
+                    if self.insert(Conn::new(conn, stream, false)).is_ok() {
+                        self.handle(now, Input::Accepted { conn, from });
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                // The peer has gone already.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => {
+                    self.accept_again = Some(now + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+        // The kernel says only once that there are some; the rest gets its turn.
+        self.accept_again = Some(now);
+    }
+
+    fn dial(&mut self, conn: ConnId, to: SocketAddr) -> io::Result<()> {
+        let stream = TcpStream::connect(to)?;
+        net::tune(&stream, to.ip());
+        self.insert(Conn::new(conn, stream, true))
+    }
+
+    fn insert(&mut self, mut conn: Conn) -> io::Result<()> {
+        let entry = self.conns.vacant_entry();
+        let (slot, id) = (entry.key(), conn.id);
+        self.poll.registry().register(&mut conn.stream, Token(slot), Interest::READABLE | Interest::WRITABLE)?;
+        entry.insert(conn);
+        self.slots.insert(id, slot);
+        Ok(())
+    }
+
+    fn connected(&mut self, now: Instant, slot: usize) {
+        let conn = &mut self.conns[slot];
+        let id = conn.id;
+        let failed = conn.stream.take_error().map_or(true, |e| e.is_some());
+        if failed {
+            self.lost(now, id);
+        } else if conn.flags.writable && conn.stream.peer_addr().is_ok() {
+            conn.flags.connecting = false;
+            self.handle(now, Input::Connected { conn: id });
+        }
+    }
+
+    /// Takes a connection out; its socket closes when the answer is dropped.
+    fn remove(&mut self, conn: ConnId) -> Option<Conn> {
+        let mut conn = self.conns.remove(self.slots.remove(&conn)?);
+        if let Some(gather) = conn.out.take() {
+            self.recycle(gather);
+        }
+        Some(conn)
+    }
+
+    /// A connection has ended by itself.
+    fn lost(&mut self, now: Instant, conn: ConnId) {
+        if self.remove(conn).is_some() {
+            self.handle(now, Input::Closed { conn });
+        }
+    }
+
+    fn read_turn(&mut self, now: Instant, slot: usize) {
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        conn.flags.read_queued = false;
+        if !conn.can_read() {
+            return;
+        }
+        let (id, limit) = (conn.id, usize::try_from(conn.credit).unwrap_or(usize::MAX));
+        match self.reader.read(&mut conn.stream, limit) {
+            Got::Bytes { data, drained } => {
+                conn.credit -= base::Payload::len(&data) as u64;
+                conn.flags.readable = !drained || conn.flags.hung_up;
+                self.handle(now, Input::Received { conn: id, data });
+                self.queue_read(slot);
+            }
+            Got::Nothing => conn.flags.readable = false,
+            Got::End => self.lost(now, id),
+        }
+    }
+
+    fn read_done(&mut self, now: Instant, done: ReadDone) {
+        let ours = self.conns.get_mut(done.slot).filter(|c| c.id == done.conn);
+        match (ours, done.failed) {
+            (Some(conn), None) => {
+                conn.flags.reading = false;
+                conn.out = Some(done.gather);
+                self.queue_write(done.slot);
+            }
+            (ours, Some((piece, error))) => {
+                let gone = ours.is_none();
+                self.recycle(done.gather);
+                let failed = DiskDone::Failed { piece, error: error.to_string() };
+                self.handle(now, Input::Disk(vec![(done.torrent, failed)]));
+                if !gone {
+                    self.lost(now, done.conn);
+                }
+            }
+            (None, None) => self.recycle(done.gather),
+        }
+    }
+
+    fn datagrams(&mut self, now: Instant, socket: usize) {
+        let mut buf = [0; DATAGRAM_MAX];
+        for turn in 0.. {
+            match self.udp[socket].recv_from(&mut buf) {
+                // Beyond a turn they are dropped: who floods us gets no more of our time.
+                Ok((n, from)) if turn < DATAGRAM_TURN => {
+                    self.handle(now, Input::Datagram { from, data: buf[..n].to_vec() });
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                // An error of an earlier datagram (its port is closed) is no error of this socket.
+                _ => {}
+            }
+        }
+    }
+
+    fn send_datagram(&mut self, to: SocketAddr, data: &[u8]) {
+        let fits = |s: &&UdpSocket| s.local_addr().is_ok_and(|a| a.is_ipv4() == to.is_ipv4());
+        if let Some(socket) = self.udp.iter().find(fits) {
+            // A datagram may be lost anywhere; whoever sent it sends it again.
+            let _ = socket.send_to(data, to);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Sockets as we like them: which ports to listen on, and how each connection is tuned.
+
+use base::Scope;
+use rustix::net::sockopt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+
+/// The first port that is tried where none is given, and how many are (BEP 3: 6881 to 6889, and a few more).
+pub const PORT_FIRST: u16 = 6881;
+/// Ports tried from there on.
+pub const PORTS: u16 = 32;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 256;
+
+/// Where to listen for peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Listen {
+    /// On the first free port from [`PORT_FIRST`], all interfaces, both families.
+    #[default]
+    Usual,
+    /// On any free port, all interfaces, both families.
+    Any,
+    /// On this address alone; unspecified means both families; port 0 means any.
+    At(SocketAddr),
+}
+
+/// Sockets for peers: TCP for connections and UDP for trackers, on the same port.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) tcp: Vec<std::net::TcpListener>,
+    pub(crate) udp: Vec<std::net::UdpSocket>,
+}
+
+impl Sockets {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// If the port is in use, or none is free.
+    pub(crate) fn open(listen: Listen) -> io::Result<Sockets> {
+        match listen {
+            Listen::At(addr) => Sockets::at(addr),
+            Listen::Any => Sockets::at((Ipv4Addr::UNSPECIFIED, 0).into()),
+            Listen::Usual => {
+                let at = |port| Sockets::at((Ipv4Addr::UNSPECIFIED, port).into());
+                (PORT_FIRST..PORT_FIRST + PORTS).find_map(|port| at(port).ok()).map_or_else(|| at(0), Ok)
+            }
+        }
+    }
+
+    fn at(addr: SocketAddr) -> io::Result<Sockets> {
+        let mut tcp = vec![listen(addr)?];
+        let port = tcp[0].local_addr()?.port();
+        let addr = SocketAddr::new(addr.ip(), port);
+        let mut udp = vec![datagrams(addr)?];
+        // The other family is welcome where the machine has it; one of them is enough.
+        let other: Option<IpAddr> = match addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Some(Ipv6Addr::UNSPECIFIED.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => Some(Ipv4Addr::UNSPECIFIED.into()),
+            _ => None,
+        };
+        if let Some(ip) = other {
+            let addr = SocketAddr::new(ip, port);
+            match listen(addr) {
+                Ok(socket) => tcp.push(socket),
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => return Err(e),
+                Err(_) => {}
+            }
+            udp.extend(datagrams(addr));
+        }
+        tcp.sort_by_key(|s| s.local_addr().is_ok_and(|a| a.is_ipv6()));
+        Ok(Sockets { tcp, udp })
+    }
+
+    /// What is really bound, IPv4 first.
+    pub(crate) fn addrs(&self) -> Vec<SocketAddr> {
+        self.tcp.iter().filter_map(|s| s.local_addr().ok()).collect()
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // A port whose last connections are still dying can be used again at once.
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn datagrams(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::DGRAM, None)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Tunes a connection to or from `peer`: small messages leave at once; and where the way is short, cubic, since some
+/// systems prefer bbr, whose pacing halves the speed of loopback.
+pub(crate) fn tune(socket: impl AsFd, peer: IpAddr) {
+    // Neither is needed for the connection to work.
+    let _ = sockopt::set_tcp_nodelay(&socket, true);
+    if Scope::of(peer).is_some_and(Scope::is_local) {
+        let _ = sockopt::set_tcp_congestion(&socket, "cubic").or_else(|_| sockopt::set_tcp_congestion(&socket, "reno"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_an_error_and_the_usual_ones_are_not() {
+        let first = Sockets::open(Listen::At("127.0.0.1:0".parse().unwrap())).unwrap();
+        let addr = first.addrs()[0];
+        assert_eq!(Sockets::open(Listen::At(addr)).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let (a, b) = (Sockets::open(Listen::Usual).unwrap(), Sockets::open(Listen::Usual).unwrap());
+        assert_ne!(a.addrs()[0].port(), b.addrs()[0].port());
+        assert!(a.addrs()[0].is_ipv4());
+    }
+}
