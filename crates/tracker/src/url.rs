@@ -36,7 +36,7 @@ pub struct Url {
 /// Why a URL can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// Longer than [`URL_LEN_MAX`].
+    /// Longer than 2,048 bytes.
     #[error("tracker URL of {0} bytes; at most 2,048 are accepted")]
     TooLong(usize),
     /// Not `http`, `https` or `udp`.
