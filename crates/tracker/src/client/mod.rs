@@ -12,7 +12,7 @@
 //! IPv4 works. A tracker has failed once all its legs have.
 //!
 //! **UDP.** BEP 15 would wait up to 3,840 s for an answer. A tier would stand still meanwhile, so an attempt ends after two
-//! datagrams (15 s, then 30 s) and the wait between failures takes over; datagrams never come quicker than BEP 15 lets them.
+//! datagrams (15 s, then 30 s), and the growing wait between failures, up to an hour, takes the place of the rest.
 //!
 //! **Strangers.** Datagrams count only from the address asked, with the transaction that was drawn for it. Trackers
 //! inside the network are asked over HTTP only if they look like trackers, redirects never lead from outside to
