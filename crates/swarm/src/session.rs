@@ -103,6 +103,8 @@ pub(crate) struct Session<P> {
     pub(crate) early: Option<Box<Early>>,
     pub(crate) upload_queue: VecDeque<Asked>,
     pub(crate) requests: VecDeque<Request>,
+    /// Requests at the end of that queue that wait for the socket: who is choked meanwhile does not say them.
+    pub(crate) unsaid: u16,
     /// Requests taken back (cancel, timeout, choke) whose blocks may still arrive.
     pub(crate) stale: u16,
     pub(crate) unasked: u16,
@@ -154,6 +156,7 @@ impl<P: Payload> Session<P> {
             early: None,
             upload_queue: VecDeque::new(),
             requests: VecDeque::new(),
+            unsaid: 0,
             stale: 0,
             unasked: 0,
             reqq: REQQ_DEFAULT,
@@ -181,7 +184,7 @@ impl<P: Payload> Session<P> {
 
     /// True if there is anything to send. Haves wait for company or for a wake-up that the torrent decides on.
     pub(crate) fn has_output(&self) -> bool {
-        !self.out.is_empty() || (!self.upload_queue.is_empty() && !self.throttled)
+        !self.out.is_empty() || self.unsaid > 0 || (!self.upload_queue.is_empty() && !self.throttled)
     }
 
     /// How many requests may be open.
@@ -189,10 +192,34 @@ impl<P: Payload> Session<P> {
         if self.snubbed || self.stalled { 1 } else { usize::from(self.pipeline.target.min(self.reqq)).max(1) }
     }
 
-    /// Takes back all requests. Their blocks may still come.
+    /// Takes back all requests. The blocks of those that were said may still come.
     pub(crate) fn take_requests(&mut self) -> VecDeque<Request> {
-        self.stale = self.stale.saturating_add(self.requests.len() as u16);
+        let said = self.requests.len() as u16 - std::mem::take(&mut self.unsaid);
+        self.stale = self.stale.saturating_add(said);
         std::mem::take(&mut self.requests)
+    }
+
+    /// Takes one request out of the queue. With it comes whether it was said.
+    pub(crate) fn remove_request(&mut self, at: usize) -> Option<(Request, bool)> {
+        let said = at + usize::from(self.unsaid) < self.requests.len();
+        let request = self.requests.remove(at)?;
+        self.unsaid -= u16::from(!said);
+        Some((request, said))
+    }
+
+    /// Takes back the requests that were not said.
+    pub(crate) fn take_unsaid(&mut self) -> VecDeque<Request> {
+        let said = self.requests.len() - usize::from(std::mem::take(&mut self.unsaid));
+        self.requests.split_off(said)
+    }
+
+    /// Says the requests that were not said.
+    pub(crate) fn say_requests(&mut self, geometry: &base::Geometry) {
+        let said = self.requests.len() - usize::from(std::mem::take(&mut self.unsaid));
+        for r in self.requests.iter().skip(said) {
+            let (begin, len) = (geometry.block_begin(r.block), geometry.block_len(r.piece, r.block));
+            wire::message::encode(&Message::Request { piece: r.piece.0, begin, len }, &mut self.out);
+        }
     }
 }
 

@@ -53,9 +53,8 @@ impl<P: Payload> Torrent<P> {
         }
         for (piece, block) in self.scratch.drain(..) {
             s.requests.push_back(Request { piece, block });
+            s.unsaid += 1;
             s.last_piece = Some(piece);
-            let (begin, len) = (geometry.block_begin(block), geometry.block_len(piece, block));
-            s.say(&Message::Request { piece: piece.0, begin, len });
         }
         self.wake(slot);
         self.tick_at = self.tick_at.min(now + std::time::Duration::from_secs(1));
@@ -81,7 +80,7 @@ impl<P: Payload> Torrent<P> {
         let at = s.requests.iter().position(|r| r.piece.0 == piece && r.block.0 * block_size == begin);
         if len == 0 {
             // Some clients say so where they mean a reject.
-            if let Some(r) = at.and_then(|at| s.requests.remove(at)) {
+            if let Some((r, _)) = at.and_then(|at| s.remove_request(at)) {
                 open.picker.abandoned(r.piece, r.block, slot);
                 s.hold_until = now + super::messages::REJECTED_PAUSE;
             }
@@ -90,7 +89,7 @@ impl<P: Payload> Torrent<P> {
         let (piece, block) = geometry.block(piece, begin, len).ok_or(Violation)?;
         match at {
             Some(at) => {
-                s.requests.remove(at);
+                s.remove_request(at);
             }
             None if s.stale > 0 => s.stale -= 1,
             None => {
@@ -127,11 +126,12 @@ impl<P: Payload> Torrent<P> {
     fn cancel(&mut self, now: Instant, slot: PeerSlot, piece: PieceIndex, block: BlockIndex) {
         let (Some(s), Some(open)) = (self.sessions.get_mut(&slot), &self.open) else { return };
         let Some(at) = s.requests.iter().position(|r| r.piece == piece && r.block == block) else { return };
-        s.requests.remove(at);
-        s.stale = s.stale.saturating_add(1);
-        let g = &open.plan.geometry;
-        s.say(&Message::Cancel { piece: piece.0, begin: g.block_begin(block), len: g.block_len(piece, block) });
-        self.wake(slot);
+        if let Some((_, true)) = s.remove_request(at) {
+            s.stale = s.stale.saturating_add(1);
+            let g = &open.plan.geometry;
+            s.say(&Message::Cancel { piece: piece.0, begin: g.block_begin(block), len: g.block_len(piece, block) });
+            self.wake(slot);
+        }
         self.refill(now, slot);
     }
 

@@ -83,15 +83,13 @@ impl<P: Payload> Torrent<P> {
         let Some(s) = self.sessions.get_mut(&slot) else { return };
         s.peer_choking = true;
         s.pipeline.reset();
-        // With the fast extension each request is answered or rejected; without it, a choke drops them all.
-        if !s.fast {
-            let requests = s.take_requests();
-            if let Some(open) = &mut self.open {
-                for r in requests {
-                    open.picker.abandoned(r.piece, r.block, slot);
-                }
+        // With the fast extension each request that was said is answered or rejected; without it, a choke drops them all.
+        let requests = if s.fast { s.take_unsaid() } else { s.take_requests() };
+        if let Some(open) = &mut self.open {
+            for r in requests {
+                open.picker.abandoned(r.piece, r.block, slot);
+                self.poke = true;
             }
-            self.poke = true;
         }
     }
 
@@ -174,8 +172,8 @@ impl<P: Payload> Torrent<P> {
         let (Some(s), Some(open)) = (self.sessions.get_mut(&slot), &mut self.open) else { return };
         let block_size = open.plan.geometry.block_size();
         let at = s.requests.iter().position(|r| r.piece.0 == piece && r.block.0 * block_size == begin);
-        match at.and_then(|at| s.requests.remove(at)) {
-            Some(r) => {
+        match at.and_then(|at| s.remove_request(at)) {
+            Some((r, _)) => {
                 open.picker.abandoned(r.piece, r.block, slot);
                 if s.peer_choking {
                     // It clears its queue: others may be free to take these.

@@ -223,12 +223,20 @@ impl<P: Payload> Torrent<P> {
             if idle >= STALL_AFTER && !(s.stalled && idle < SNUB_AFTER) {
                 s.stalled = true;
                 s.pipeline.reset();
+                let said = s.requests.len() - usize::from(s.unsaid);
                 let requests = s.take_requests();
                 if let Some(open) = &mut self.open {
-                    for r in requests {
+                    let g = open.plan.geometry;
+                    for (i, r) in requests.into_iter().enumerate() {
                         open.picker.abandoned(r.piece, r.block, slot);
+                        // Else it may send what others were asked for meanwhile, or be asked for it twice.
+                        if i < said {
+                            let (begin, len) = (g.block_begin(r.block), g.block_len(r.piece, r.block));
+                            s.say(&Message::Cancel { piece: r.piece.0, begin, len });
+                        }
                     }
                 }
+                self.wake(slot);
                 self.poke = true;
             }
         }

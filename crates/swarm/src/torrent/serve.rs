@@ -81,6 +81,7 @@ impl<P: Payload> Torrent<P> {
                 wire::message::encode(&Message::Have(piece.0), &mut s.out);
             }
             s.have_cursor = open.have_log.len() as u32;
+            s.say_requests(&open.plan.geometry);
         }
         let before = out.bytes;
         out.bytes(&s.out);
