@@ -90,7 +90,7 @@ pub enum Input {
 }
 
 /// A reply over HTTP, whatever its status: trackers explain refusals in bodies of 4xx too.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpReply {
     /// Status code.
     pub status: u16,
