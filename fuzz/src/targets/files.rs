@@ -1,0 +1,133 @@
+//! What lies in files and links: bencode, metainfo, magnets.
+
+use std::fmt::Write;
+use std::path::{Component, Path};
+
+use base::bencode::{self, Kind, Limits, Value};
+use base::metainfo::create::{Draft, Facts, Format, Source};
+use base::{Info, Magnet, Metainfo, PieceHasher, PieceIndex, Plan};
+
+use super::words;
+
+pub(super) fn bencode_examples() -> Vec<Vec<u8>> {
+    ["d3:bar4:spam3:fooi42ee", "li-1e0:dee", "d1:ad1:bd1:cli0eeeee", "i0e", "4:spam"]
+        .map(|s| s.as_bytes().to_vec())
+        .into()
+}
+
+pub(super) fn bencode(input: &[u8]) -> Result<String, String> {
+    let doc = bencode::parse(input, &Limits::TORRENT).map_err(words)?;
+    let mut shape = String::new();
+    walk(doc.root(), input, &mut shape);
+    assert_eq!(doc.root().span(), 0..doc.consumed(), "the root is all that was read");
+    // What was read is read again as the same, and without what follows it.
+    let again = bencode::parse(&input[..doc.consumed()], &Limits::TORRENT).map_err(words)?;
+    assert_eq!(again.root().raw(), doc.root().raw());
+    for (quirk, at) in doc.quirks() {
+        assert!(*at <= input.len());
+        shape = format!("{shape}{quirk:?}");
+    }
+    Ok(shape)
+}
+
+fn walk(value: Value<'_>, input: &[u8], shape: &mut String) {
+    assert_eq!(&input[value.span()], value.raw());
+    let few = shape.len() < 64;
+    match value.kind() {
+        Kind::List => value.items().into_iter().flatten().for_each(|item| walk(item, input, shape)),
+        Kind::Dict => value.entries().into_iter().flatten().for_each(|(key, item)| {
+            assert!(value.find(key).is_some());
+            walk(item, input, shape);
+        }),
+        other if few => write!(shape, "{other:?}").unwrap_or_default(),
+        _ => {}
+    }
+}
+
+fn torrent(single: bool, format: Format) -> Metainfo {
+    let path = |name: &str| name.split('/').map(|part| part.as_bytes().to_vec()).collect();
+    let source = |name: &str, len| Source { path: path(name), len, ..Source::default() };
+    let sources = if single {
+        vec![Source { len: 70_000, ..Source::default() }]
+    } else {
+        vec![source("a", 40_000), source("b/empty", 0), source("b/c", 16_384), source("d é", 1)]
+    };
+    let facts = Facts { name: b"name".to_vec(), single, sources, format, piece_length: Some(32_768), private: false };
+    let draft = Draft::new(facts).expect("facts that are right");
+    let digests: Vec<_> = (0..draft.plan().geometry.piece_count()).map(|i| digest(draft.plan(), i)).collect();
+    let mut metainfo = draft.finish(&digests).expect("one digest for each piece");
+    metainfo.trackers = vec![vec!["http://a.example/announce".into()], vec!["udp://b.example:1/announce".into()]];
+    metainfo.web_seeds = vec!["http://c.example/".into()];
+    metainfo.comment = Some("a comment".into());
+    metainfo
+}
+
+fn digest(plan: &Plan, index: u32) -> base::PieceDigest {
+    let piece: PieceIndex = plan.geometry.piece(index).expect("a piece of the plan");
+    let mut hasher = PieceHasher::new(plan, piece);
+    hasher.update(&vec![7; plan.geometry.piece_len(piece) as usize]);
+    hasher.digest(plan, piece)
+}
+
+fn torrents() -> Vec<Metainfo> {
+    let formats = [Format::V1, Format::V2, Format::Hybrid];
+    formats.into_iter().flat_map(|f| [torrent(true, f), torrent(false, f)]).collect()
+}
+
+pub(super) fn metainfo_examples() -> Vec<Vec<u8>> {
+    torrents().iter().map(Metainfo::encode).collect()
+}
+
+pub(super) fn metainfo(input: &[u8]) -> Result<String, String> {
+    let metainfo = Metainfo::parse(input).map_err(words)?;
+    check_info(&metainfo.info);
+    let encoded = metainfo.encode();
+    let again = Metainfo::parse(&encoded).expect("what we write we read");
+    assert_eq!(again.info.hashes, metainfo.info.hashes, "the info dictionary is passed on as it came");
+    assert_eq!(again.trackers, metainfo.trackers);
+    let magnet: Magnet = metainfo.magnet().to_string().parse().expect("a magnet of ours");
+    assert_eq!(magnet.hashes, metainfo.info.hashes);
+    Ok(format!("{:?}{:?}", metainfo.warnings.first(), metainfo.info.warnings.first()))
+}
+
+pub(super) fn info_examples() -> Vec<Vec<u8>> {
+    torrents().iter().map(|m| m.info.raw.to_vec()).collect()
+}
+
+pub(super) fn info(input: &[u8]) -> Result<String, String> {
+    let info = Info::parse(input).map_err(words)?;
+    check_info(&info);
+    Ok(format!("{:?}", info.warnings.first()))
+}
+
+/// Nothing that a stranger writes names a path outside the output folder, or a layout that does not add up.
+fn check_info(info: &Info) {
+    assert!(plain(info.layout.name()), "the name {:?}", info.layout.name());
+    let mut at = 0;
+    for file in info.layout.files() {
+        let path = Path::new(&file.path);
+        let safe = path.components().all(|c| matches!(c, Component::Normal(_)));
+        assert!(safe && !file.path.contains('\0'), "the path {:?}", file.path);
+        assert_eq!(file.offset, at, "files follow one another");
+        at += file.len;
+    }
+    assert_eq!(at, info.layout.total());
+}
+
+fn plain(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
+}
+
+pub(super) fn magnet_examples() -> Vec<Vec<u8>> {
+    let own = torrents().into_iter().map(|m| m.magnet().to_string().into_bytes());
+    let other = "magnet:?xt=urn:btih:NB2HI4DTHIXS65DIMFXGWIDPMZ2GK3TF&dn=a%20b&tr.1=http%3a%2f%2fa&xl=1&x.pe=1.2.3.4:5&so=0,2,4-6&ws=http://b";
+    own.chain([other.as_bytes().to_vec()]).collect()
+}
+
+pub(super) fn magnet(input: &[u8]) -> Result<String, String> {
+    let text = std::str::from_utf8(input).map_err(|_| "no text".to_owned())?;
+    let magnet: Magnet = text.parse().map_err(words)?;
+    let again: Magnet = magnet.to_string().parse().expect("what we write we read");
+    assert_eq!(again, magnet);
+    Ok(format!("{} {} {}", magnet.trackers.is_empty(), magnet.web_seeds.is_empty(), magnet.peers.is_empty()))
+}
