@@ -90,7 +90,7 @@ impl Trackers {
         if self.client.is_none() {
             return;
         }
-        let known = torrent.left().is_some();
+        let known = torrent.have().is_some();
         let due = self.deadline().is_some_and(|at| at <= now);
         // The figures matter when something is announced; the tracker must hear soon that a magnet has become a torrent.
         if start || due || known != self.knows_metadata {
@@ -144,12 +144,14 @@ impl Trackers {
 
 fn stats<P: Payload>(torrent: &Torrent<P>) -> Stats {
     let (uploaded, downloaded) = torrent.traffic();
-    let left = torrent.left().unwrap_or(16 * 1024);
+    // Whoever left files out is no seed to others, though it wants nothing more (BEP 21).
+    let partial_seed = torrent.left() == Some(0) && torrent.have().is_some_and(|h| !h.is_full());
+    let left = if partial_seed { torrent.missing() } else { torrent.left() };
     Stats {
         uploaded,
         downloaded,
-        left,
-        partial_seed: left == 0 && torrent.have().is_some_and(|h| !h.is_full()),
+        left: left.unwrap_or(16 * 1024),
+        partial_seed,
         wants_peers: torrent.wants_peers(),
     }
 }

@@ -89,6 +89,13 @@ impl<P: Payload> Torrent<P> {
         self.open.as_ref().map(|o| o.picker.bytes_left())
     }
 
+    /// Bytes of all pieces that are not here, wanted or not; None while the plan is not known.
+    pub fn missing(&self) -> Option<u64> {
+        let open = self.open.as_ref()?;
+        let g = &open.plan.geometry;
+        Some(open.picker.have().zeros().map(|i| u64::from(g.piece_len(PieceIndex(i)))).sum())
+    }
+
     /// True while more peers would help.
     pub fn wants_peers(&self) -> bool {
         self.life == Life::Running
