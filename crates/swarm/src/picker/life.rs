@@ -73,14 +73,18 @@ impl Picker {
         }
         self.have.set(piece.0);
         self.update_want(piece.0);
-        match self.open_at(piece) {
+        let cancel = match self.open_at(piece) {
             Some(at) => self.close(at).requests().collect(),
             None => {
                 let availability = self.take_out(piece.0);
                 self.cells[piece.index()] = Cell::new(State::Idle, self.priority(piece), availability);
                 Vec::new()
             }
+        };
+        if self.is_finished() && self.open.is_empty() {
+            self.open = Vec::new();
         }
+        cancel
     }
 
     /// `piece` was checked and is bad: all of its blocks are open again. Answers who sent them, as [`Picker::senders`].
@@ -161,7 +165,7 @@ impl Picker {
     }
 
     /// Blocks of `piece` that aren't padding alone.
-    fn data_blocks(&self, piece: PieceIndex) -> u32 {
+    pub(super) fn data_blocks(&self, piece: PieceIndex) -> u32 {
         let blocks = self.geometry.block_count(piece);
         self.padding.get(&piece.0).map_or(blocks, |padding| {
             let data = self.geometry.piece_len(piece).saturating_sub(*padding);

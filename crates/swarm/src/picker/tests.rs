@@ -341,9 +341,12 @@ fn eight_bytes_a_piece_and_four_at_the_end() {
     let geometry = Geometry::new(u64::from(count) * 40, 40, 10).expect("valid");
     let mut picker = Picker::new(geometry, None);
     picker.add_peer(&Pieces::All);
+    let (mut rng, mut out) = (Rng::from_seed(1), Vec::new());
     let bits = count as usize / 4;
     assert!(picker.heap_bytes() <= count as usize * 8 + bits + 64, "{}", picker.heap_bytes());
+    picker.pick(A, &Pieces::All, 100, PickOpts::default(), &mut rng, &mut out);
     geometry.pieces().for_each(|piece| drop(picker.piece_good(piece)));
+    assert!(picker.open.is_empty() && out.len() == 100);
     assert!(picker.heap_bytes() <= count as usize * 4 + bits + 64, "{}", picker.heap_bytes());
 }
 
