@@ -3,7 +3,7 @@
 use super::messages::Violation;
 use super::{Life, Torrent};
 use crate::disk::{BlockDigest, DiskDone, DiskJob};
-use crate::picker::{Affinity, BlockState, PickOpts, Picker, Received};
+use crate::picker::{Affinity, PickOpts, Picker, Received};
 use crate::pieces::PeerSlot;
 use crate::session::{Request, UNASKED_MAX};
 use crate::{CloseReason, Event, Output};
@@ -137,7 +137,7 @@ impl<P: Payload> Torrent<P> {
 
     /// All blocks of a piece are with the disk.
     pub(super) fn check_piece(&mut self, piece: PieceIndex) {
-        let digests = self.open.as_ref().is_some_and(|o| o.blame.wants_digests(piece));
+        let digests = self.open.as_ref().is_some_and(|o| !o.blame.is_quiet());
         self.out.push_back(Output::Disk(DiskJob::Check { piece, digests }));
     }
 
@@ -166,12 +166,8 @@ impl<P: Payload> Torrent<P> {
 
     /// Who sent each block of a piece that is still open, with what the disk says of it.
     fn senders(&self, piece: PieceIndex, digests: &[BlockDigest]) -> Vec<(Option<PeerSlot>, BlockDigest)> {
-        let Some(blocks) = self.open.as_ref().and_then(|o| o.picker.blocks(piece)) else { return Vec::new() };
-        let sender = |state| match state {
-            BlockState::Received(peer) => peer,
-            BlockState::Open | BlockState::Requested(_) => None,
-        };
-        blocks.map(sender).zip(digests.iter().copied()).collect()
+        let senders = self.open.as_ref().map(|o| o.picker.senders(piece)).unwrap_or_default();
+        senders.into_iter().zip(digests.iter().copied()).collect()
     }
 
     fn piece_good(&mut self, now: Instant, piece: PieceIndex, digests: &[BlockDigest]) {

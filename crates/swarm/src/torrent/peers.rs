@@ -105,11 +105,11 @@ impl<P: Payload> Torrent<P> {
 
     /// A session that neither gives nor takes and has had its time.
     fn least_useful(&self, now: Instant) -> Option<PeerSlot> {
-        let useless = |s: &&Box<Session<P>>| {
+        let useless = |s: &Session<P>| {
             let young = now - s.connected_at < Duration::from_secs(30);
             !young && s.requests.is_empty() && s.upload_queue.is_empty() && !s.am_interested && !s.peer_interested
         };
-        self.sessions.values().filter(useless).min_by_key(|s| s.received_at).map(|s| s.slot)
+        self.sessions.values().filter(|s| useless(s)).min_by_key(|s| s.received_at).map(|s| s.slot)
     }
 
     /// Drops a session.

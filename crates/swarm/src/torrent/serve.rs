@@ -156,8 +156,8 @@ impl<P: Payload> Torrent<P> {
     pub(super) fn rechoke(&mut self, now: Instant) {
         self.rechoke_at = now + RECHOKE;
         let pieces = self.open.as_ref().map_or(0, |o| o.plan.geometry.piece_count());
-        let interesting = |s: &&Box<Session<P>>| s.peer_interested || !s.am_choking;
-        let views: Vec<PeerView> = self.sessions.values().filter(interesting).map(|s| view(s, now, pieces)).collect();
+        let interesting = |s: &Session<P>| s.peer_interested || !s.am_choking;
+        let views: Vec<PeerView> = self.sessions.values().filter(|s| interesting(s)).map(|s| view(s, now, pieces)).collect();
         if views.is_empty() || pieces == 0 {
             return;
         }
