@@ -1,353 +1,339 @@
-//! Making a torrent of what is on disk: walks a path, hashes it with several threads, checks that it did not change meanwhile.
+//! Making a torrent of what is on disk: walks a folder, hashes it with several threads, and refuses to describe what
+//! changes meanwhile.
 //!
-//! Symbolic links to files inside the folder are followed; links that lead out of it, links to folders and special files
-//! are left out and reported. Names are taken as they are, byte by byte.
+//! Links are followed if they lead to something inside; pipes, sockets and devices are no content. What was left out is
+//! told. The format is [`base::metainfo::create`]'s business.
 
 use crate::disk::check::Meter;
 use base::metainfo::create::{Draft, Facts, Format, Source};
-use base::metainfo::{Metainfo, MetainfoError};
-use base::{FileIndex, PieceDigest, PieceHasher, PieceIndex};
-use std::collections::BTreeMap;
+use base::{FileIndex, Info, Metainfo, MetainfoError, PieceDigest, PieceHasher, PieceIndex, Plan};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes read at once.
 const READ: usize = 256 * 1024;
-/// Pieces that a thread takes at once: neighbours, so that it reads in order.
-const RUN: u32 = 4;
-/// Files of one torrent.
-const FILES_MAX: usize = 1_000_000;
-/// Folders within folders.
-const DEPTH_MAX: usize = 200;
+/// Folders in folders; deeper ones are refused.
+const DEPTH_MAX: usize = 128;
 
-/// How the torrent is to be.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// v1, v2, both, or what suits.
+/// What kind of torrent to make.
+#[derive(Clone, Debug, Default)]
+pub struct CreateOptions {
+    /// The format.
     pub format: Format,
-    /// Bytes in a piece; None: by size.
+    /// The piece length in bytes; None chooses one by size.
     pub piece_length: Option<u64>,
-    /// The torrent's name; None: that of the path.
-    pub name: Option<String>,
-    /// Only trackers may name peers (BEP 27).
+    /// For its own trackers' peers only (BEP 27).
     pub private: bool,
-    /// Threads that hash.
+    /// Its name; None: that of the file or folder.
+    pub name: Option<String>,
+    /// Threads that hash; 0: as many as there are cores.
     pub threads: usize,
 }
 
-/// A torrent of what is on disk.
+/// What was made.
 #[derive(Clone, Debug)]
 pub struct Created {
-    /// The torrent, without trackers and the like.
+    /// The torrent. Trackers, comment and the like are for the caller to add.
     pub metainfo: Metainfo,
     /// What was left out, and why.
-    pub left_out: Vec<(PathBuf, &'static str)>,
+    pub skipped: Vec<(PathBuf, &'static str)>,
 }
 
-/// Why no torrent can be made.
+/// Why a torrent can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// A file or folder can't be read.
-    #[error("can't read {}: {source}", .path.display())]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The path has no name to call the torrent by.
-    #[error("{} has no name: give one with --name", .0.display())]
-    NoName(PathBuf),
-    /// Neither a file nor a folder.
-    #[error("{} is neither a file nor a folder", .0.display())]
-    Special(PathBuf),
-    /// A file changed while it was read.
-    #[error("{} changed while it was read: try again once nobody writes to it", .0.display())]
+    /// Something can't be read.
+    #[error("can't read {}: {}", .0.display(), .1.kind())]
+    Read(PathBuf, io::Error),
+    /// A file has changed while it was read.
+    #[error("{} has changed while it was read; try again when nobody writes to it", .0.display())]
     Changed(PathBuf),
-    /// Nothing in it.
-    #[error("there are no files in {}", .0.display())]
+    /// There is nothing in it.
+    #[error("{} holds no files", .0.display())]
     Empty(PathBuf),
-    /// Too much in it.
-    #[error("more than {FILES_MAX} files, or folders nested deeper than {DEPTH_MAX}, in {}", .0.display())]
-    TooMany(PathBuf),
-    /// The facts make no torrent.
+    /// It is neither file nor folder, or too deep, or has too many files.
+    #[error("{}: {}", .0.display(), .1)]
+    Unfit(PathBuf, &'static str),
+    /// The format can't express it.
     #[error(transparent)]
     Metainfo(#[from] MetainfoError),
-    /// It was stopped.
-    #[error("stopped")]
+    /// The user has stopped it.
+    #[error("interrupted")]
     Stopped,
 }
 
-/// One file on disk, as it was when it was found.
+/// A file that goes into it.
 #[derive(Debug)]
 struct Found {
     path: PathBuf,
-    stamp: (u64, i64, i64),
+    names: Vec<Vec<u8>>,
+    len: u64,
+    changed: (i64, i64),
+    executable: bool,
 }
 
-/// The size of what would be shared, for a progress bar: what [`create`] would hash.
+/// Makes a torrent of the file or folder at `path`. `total` is told the bytes that there are once that is known; `meter`
+/// counts those that were hashed, and stops it.
 ///
 /// # Errors
-/// If something can't be read.
-pub fn measure(path: &Path) -> Result<u64, CreateError> {
-    let (_, sources, _, _) = walk(path)?;
-    Ok(sources.iter().map(|s| s.len).sum())
-}
-
-/// Makes the torrent of a file or a folder.
-///
-/// # Errors
-/// If something can't be read, changes meanwhile, or makes no torrent.
-pub fn create(path: &Path, options: &Options, meter: &Meter) -> Result<Created, CreateError> {
-    let (single, sources, files, left_out) = walk(path)?;
-    let name = match &options.name {
-        Some(name) => name.as_bytes().to_vec(),
-        None => own_name(path)?,
-    };
+/// If something can't be read, or changes meanwhile, or does not fit into a torrent.
+pub fn create(
+    path: &Path,
+    options: &CreateOptions,
+    meter: &Meter,
+    total: impl FnOnce(u64),
+) -> Result<Created, CreateError> {
+    let root = path.canonicalize().map_err(|e| CreateError::Read(path.to_owned(), e))?;
+    let meta = root.metadata().map_err(|e| CreateError::Read(path.to_owned(), e))?;
+    let mut walk = Walk { root: root.clone(), files: Vec::new(), skipped: Vec::new(), meter };
+    if meta.is_dir() {
+        walk.folder(&root, &mut Vec::new(), &mut vec![root.clone()])?;
+    } else if meta.is_file() {
+        walk.add(root.clone(), Vec::new(), &meta)?;
+    } else {
+        return Err(CreateError::Unfit(root, "neither a file nor a folder"));
+    }
+    let Walk { files, skipped, .. } = walk;
+    if files.is_empty() {
+        return Err(CreateError::Empty(path.to_owned()));
+    }
+    let own_name = || root.file_name().map(|n| n.as_bytes().to_vec());
+    let name = options.name.clone().map(String::into_bytes).or_else(own_name);
     let facts = Facts {
-        name,
-        single,
-        sources,
+        name: name.ok_or_else(|| CreateError::Unfit(root, "it has no name; give one with --name"))?,
+        single: meta.is_file(),
+        sources: files
+            .iter()
+            .map(|f| Source { path: f.names.clone(), len: f.len, executable: f.executable, link: None })
+            .collect(),
         format: options.format,
         piece_length: options.piece_length,
         private: options.private,
     };
     let draft = Draft::new(facts)?;
+    total(draft.plan().layout.total());
     let digests = hash(&draft, &files, options.threads, meter)?;
     for file in &files {
-        let meta = std::fs::metadata(&file.path).map_err(|e| read_error(&file.path, e))?;
-        if stamp(&meta) != file.stamp {
+        let now = file.path.metadata().map_err(|e| CreateError::Read(file.path.clone(), e))?;
+        if (now.size(), changed(&now)) != (file.len, file.changed) {
             return Err(CreateError::Changed(file.path.clone()));
         }
     }
-    Ok(Created { metainfo: draft.finish(&digests)?, left_out })
+    Ok(Created { metainfo: draft.finish(&digests)?, skipped })
 }
 
-/// The last part of a path, also of `.` and `..`.
-fn own_name(path: &Path) -> Result<Vec<u8>, CreateError> {
-    let no_name = || CreateError::NoName(path.to_owned());
-    match path.file_name() {
-        Some(name) => Ok(name.as_bytes().to_vec()),
-        None => {
-            let whole = path.canonicalize().map_err(|e| read_error(path, e))?;
-            Ok(whole.file_name().ok_or_else(no_name)?.as_bytes().to_vec())
-        }
-    }
+fn changed(meta: &Metadata) -> (i64, i64) {
+    (meta.mtime(), meta.mtime_nsec())
 }
 
-fn read_error(path: &Path, source: io::Error) -> CreateError {
-    CreateError::Read { path: path.to_owned(), source }
-}
-
-fn stamp(meta: &Metadata) -> (u64, i64, i64) {
-    (meta.len(), meta.mtime(), meta.mtime_nsec())
-}
-
-type Walked = (bool, Vec<Source>, Vec<Found>, Vec<(PathBuf, &'static str)>);
-
-fn walk(path: &Path) -> Result<Walked, CreateError> {
-    let meta = std::fs::metadata(path).map_err(|e| read_error(path, e))?;
-    let mut walk = Walk { sources: Vec::new(), files: Vec::new(), left_out: Vec::new(), root: PathBuf::new() };
-    if meta.is_file() {
-        walk.file(path, Vec::new(), &meta);
-    } else if meta.is_dir() {
-        walk.root = path.canonicalize().map_err(|e| read_error(path, e))?;
-        walk.folder(path, &mut Vec::new(), path)?;
-        if walk.files.is_empty() {
-            return Err(CreateError::Empty(path.to_owned()));
-        }
-    } else {
-        return Err(CreateError::Special(path.to_owned()));
-    }
-    Ok((meta.is_file(), walk.sources, walk.files, walk.left_out))
-}
-
-struct Walk {
-    sources: Vec<Source>,
-    files: Vec<Found>,
-    left_out: Vec<(PathBuf, &'static str)>,
+struct Walk<'a> {
     root: PathBuf,
+    files: Vec<Found>,
+    skipped: Vec<(PathBuf, &'static str)>,
+    meter: &'a Meter,
 }
 
-impl Walk {
-    fn file(&mut self, path: &Path, parts: Vec<Vec<u8>>, meta: &Metadata) {
-        let executable = meta.permissions().mode() & 0o100 != 0;
-        self.sources.push(Source { path: parts, len: meta.len(), executable, link: None });
-        self.files.push(Found { path: path.to_owned(), stamp: stamp(meta) });
-    }
-
-    fn folder(&mut self, path: &Path, parts: &mut Vec<Vec<u8>>, top: &Path) -> Result<(), CreateError> {
-        if parts.len() > DEPTH_MAX {
-            return Err(CreateError::TooMany(top.to_owned()));
+impl Walk<'_> {
+    /// `above`: the real paths of the folders that this one is in, so that a link to one of them is noticed.
+    fn folder(&mut self, path: &Path, names: &mut Vec<Vec<u8>>, above: &mut Vec<PathBuf>) -> Result<(), CreateError> {
+        if names.len() >= DEPTH_MAX {
+            return Err(CreateError::Unfit(path.to_owned(), "folders are nested too deeply"));
         }
-        let entries = std::fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut entries = entries.map_err(|e| read_error(path, e))?;
+        let failed = |path: &Path, e| CreateError::Read(path.to_owned(), e);
+        let entries: io::Result<Vec<_>> = std::fs::read_dir(path).and_then(Iterator::collect);
+        let mut entries = entries.map_err(|e| failed(path, e))?;
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries {
+            if self.meter.stop.load(Ordering::Relaxed) {
+                return Err(CreateError::Stopped);
+            }
             let path = entry.path();
-            let kind = entry.file_type().map_err(|e| read_error(&path, e))?;
-            parts.push(entry.file_name().as_bytes().to_vec());
-            if kind.is_dir() {
-                self.folder(&path, parts, top)?;
-            } else if kind.is_file() || (kind.is_symlink() && self.leads_to_file_inside(&path)) {
-                let meta = std::fs::metadata(&path).map_err(|e| read_error(&path, e))?;
-                self.file(&path, parts.clone(), &meta);
+            let mut real = path.clone();
+            if entry.file_type().map_err(|e| failed(&path, e))?.is_symlink() {
+                match path.canonicalize() {
+                    Ok(target) if target.starts_with(&self.root) => real = target,
+                    Ok(_) => {
+                        self.skipped.push((path, "a link that leads out of the folder"));
+                        continue;
+                    }
+                    Err(_) => {
+                        self.skipped.push((path, "a link that leads nowhere"));
+                        continue;
+                    }
+                }
+            }
+            let meta = real.metadata().map_err(|e| failed(&path, e))?;
+            names.push(entry.file_name().as_bytes().to_vec());
+            if meta.is_file() {
+                self.add(path, names.clone(), &meta)?;
+            } else if !meta.is_dir() {
+                self.skipped.push((path, "not a regular file"));
+            } else if above.contains(&real) {
+                self.skipped.push((path, "a link to a folder that it is in"));
             } else {
-                let why = if kind.is_symlink() { "a link out of the folder, or to no file" } else { "a special file" };
-                self.left_out.push((path, why));
+                above.push(real);
+                self.folder(&path, names, above)?;
+                above.pop();
             }
-            parts.pop();
-            if self.files.len() > FILES_MAX {
-                return Err(CreateError::TooMany(top.to_owned()));
-            }
+            names.pop();
         }
         Ok(())
     }
 
-    fn leads_to_file_inside(&self, link: &Path) -> bool {
-        link.canonicalize().is_ok_and(|target| target.starts_with(&self.root) && target.is_file())
+    fn add(&mut self, path: PathBuf, names: Vec<Vec<u8>>, meta: &Metadata) -> Result<(), CreateError> {
+        if self.files.len() >= Info::FILES_MAX {
+            return Err(CreateError::Unfit(self.root.clone(), "too many files for a torrent"));
+        }
+        let executable = meta.permissions().mode() & 0o100 != 0;
+        self.files.push(Found { path, names, len: meta.size(), changed: changed(meta), executable });
+        Ok(())
     }
 }
 
-/// Hashes all pieces of the draft.
+/// Hashes all pieces.
 fn hash(draft: &Draft, files: &[Found], threads: usize, meter: &Meter) -> Result<Vec<PieceDigest>, CreateError> {
-    let geometry = draft.plan().geometry;
-    let count = geometry.piece_count();
+    let pieces = draft.plan().geometry.piece_count();
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if threads == 0 { cores() } else { threads }.clamp(1, pieces.max(1) as usize);
     let next = AtomicU32::new(0);
-    let shared: Mutex<Result<BTreeMap<u32, PieceDigest>, CreateError>> = Mutex::new(Ok(BTreeMap::new()));
+    let shared = Mutex::new(Ok(vec![PieceDigest { sha1: None, merkle: None }; pieces as usize]));
     let work = || {
-        let mut reader = Reader { draft, files, open: None, buf: vec![0; READ.min(geometry.piece_length() as usize)] };
-        let mut mine = Vec::new();
-        let mut run = || -> Result<(), CreateError> {
-            loop {
-                let first = next.fetch_add(RUN, Ordering::Relaxed);
-                if first >= count {
-                    return Ok(());
-                }
-                for piece in (first..count.min(first.saturating_add(RUN))).map(PieceIndex) {
-                    if meter.stop.load(Ordering::Relaxed) {
-                        return Err(CreateError::Stopped);
-                    }
-                    mine.push((piece.0, reader.piece(piece, meter)?));
+        let mut hands = Hands { draft, files, open: None, buf: vec![0; READ], meter };
+        let mut found = Vec::new();
+        let mut failed = None;
+        while let Some(piece) = draft.plan().geometry.piece(next.fetch_add(1, Ordering::Relaxed)) {
+            match hands.piece(piece) {
+                Ok(digest) => found.push((piece, digest)),
+                Err(e) => {
+                    meter.stop.store(true, Ordering::Relaxed);
+                    failed = Some(e);
+                    break;
                 }
             }
-        };
-        let result = run();
-        let mut shared = shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match (&mut *shared, result) {
-            (Ok(all), Ok(())) => all.extend(mine),
-            (Ok(_), Err(e)) => {
-                // The others need not go on.
-                next.store(count, Ordering::Relaxed);
-                *shared = Err(e);
-            }
-            (Err(_), _) => {}
+        }
+        let shared = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match (shared, failed) {
+            (Ok(all), None) => found.into_iter().for_each(|(piece, digest)| all[piece.index()] = digest),
+            // Who was stopped by somebody's error says so, but that error is what counts.
+            (shared, Some(e)) if shared.is_ok() || !matches!(e, CreateError::Stopped) => *shared = Err(e),
+            _ => {}
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..threads.clamp(1, count.max(1) as usize) {
+        for _ in 1..threads {
             scope.spawn(work);
         }
         work();
     });
-    let all = shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)?;
-    Ok(all.into_values().collect())
+    shared.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What one thread reads with.
-struct Reader<'a> {
+/// One thread that hashes.
+struct Hands<'a> {
     draft: &'a Draft,
     files: &'a [Found],
     open: Option<(FileIndex, File)>,
     buf: Vec<u8>,
+    meter: &'a Meter,
 }
 
-impl Reader<'_> {
-    fn piece(&mut self, piece: PieceIndex, meter: &Meter) -> Result<PieceDigest, CreateError> {
-        let plan = self.draft.plan();
+impl Hands<'_> {
+    fn piece(&mut self, piece: PieceIndex) -> Result<PieceDigest, CreateError> {
+        let plan: &Plan = self.draft.plan();
         let mut hasher = PieceHasher::new(plan, piece);
-        let len = plan.geometry.piece_len(piece);
-        for span in plan.layout.spans(plan.geometry.piece_offset(piece), u64::from(len)) {
-            let (mut at, mut left) = (span.offset, span.len);
-            while left > 0 {
-                let n = left.min(self.buf.len() as u64) as usize;
-                if span.pad {
-                    self.buf[..n].fill(0);
-                } else {
-                    self.read(span.file, at, n)?;
-                    meter.bytes.fetch_add(n as u64, Ordering::Relaxed);
+        let len = u64::from(plan.geometry.piece_len(piece));
+        for span in plan.layout.spans(plan.geometry.piece_offset(piece), len) {
+            let source = self.draft.source(span.file).filter(|_| !span.pad);
+            let (mut at, end) = (span.offset, span.offset + span.len);
+            while at < end {
+                if self.meter.stop.load(Ordering::Relaxed) {
+                    return Err(CreateError::Stopped);
+                }
+                let n = READ.min(usize::try_from(end - at).unwrap_or(READ));
+                match source {
+                    Some(source) => self.read(span.file, &self.files[source].path, at, n)?,
+                    None => self.buf[..n].fill(0),
                 }
                 hasher.update(&self.buf[..n]);
                 at += n as u64;
-                left -= n as u64;
             }
         }
+        self.meter.bytes.fetch_add(len, Ordering::Relaxed);
         Ok(hasher.digest(plan, piece))
     }
 
-    fn read(&mut self, file: FileIndex, at: u64, n: usize) -> Result<(), CreateError> {
-        let source = self.draft.source(file).expect("spans that are not padding have a source");
-        let path = &self.files[source].path;
+    fn read(&mut self, file: FileIndex, path: &Path, at: u64, n: usize) -> Result<(), CreateError> {
+        let failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::UnexpectedEof => CreateError::Changed(path.to_owned()),
+            _ => CreateError::Read(path.to_owned(), e),
+        };
         if self.open.as_ref().is_none_or(|(open, _)| *open != file) {
-            self.open = Some((file, File::open(path).map_err(|e| read_error(path, e))?));
+            self.open = Some((file, File::open(path).map_err(failed)?));
         }
-        let (_, open) = self.open.as_ref().expect("opened above");
-        open.read_exact_at(&mut self.buf[..n], at).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => CreateError::Changed(path.clone()),
-            _ => read_error(path, e),
-        })
+        let Some((_, open)) = &self.open else { return Ok(()) };
+        open.read_exact_at(&mut self.buf[..n], at).map_err(failed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sha1::{Digest, Sha1};
+    use std::os::unix::fs::symlink;
 
-    fn options(format: Format) -> Options {
-        Options { format, piece_length: Some(32 << 10), name: None, private: false, threads: 3 }
+    #[test]
+    fn a_tree_with_oddities() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("tree");
+        std::fs::create_dir_all(top.join("sub")).unwrap();
+        std::fs::write(top.join("b"), vec![1; 100_000]).unwrap();
+        std::fs::write(top.join("sub/empty"), "").unwrap();
+        std::fs::write(top.join("sub/\u{e9} \"x\""), "y").unwrap();
+        symlink("../b", top.join("sub/link")).unwrap();
+        symlink("/etc/passwd", top.join("out")).unwrap();
+        symlink("..", top.join("sub/up")).unwrap();
+        symlink("nowhere", top.join("broken")).unwrap();
+        for format in [Format::V1, Format::V2, Format::Hybrid] {
+            let mut told = 0;
+            let options = CreateOptions { format, threads: 2, ..Default::default() };
+            let meter = Meter::default();
+            let created = create(&top, &options, &meter, |n| told = n).unwrap();
+            let info = &created.metainfo.info;
+            assert_eq!(meter.bytes.load(Ordering::Relaxed), told);
+            let mut paths: Vec<_> = info.layout.content().map(|(_, f)| (f.path.as_str(), f.len)).collect();
+            paths.sort();
+            assert_eq!(
+                paths,
+                [("tree/b", 100_000), ("tree/sub/empty", 0), ("tree/sub/link", 100_000), ("tree/sub/\u{e9} \"x\"", 1)]
+            );
+            let mut skipped: Vec<_> =
+                created.skipped.iter().map(|(p, _)| p.strip_prefix(&top).unwrap().to_str().unwrap()).collect();
+            skipped.sort();
+            assert_eq!(skipped, ["broken", "out", "sub/up"]);
+            let back = Metainfo::parse(&created.metainfo.encode()).unwrap();
+            assert_eq!(back.info.hashes, info.hashes);
+            assert!(back.plan().is_some());
+        }
     }
 
     #[test]
-    fn a_folder_becomes_a_torrent_and_links_out_of_it_are_left_out() {
+    fn errors_name_the_path() {
         let dir = tempfile::tempdir().unwrap();
-        let top = dir.path().join("top");
-        std::fs::create_dir_all(top.join("sub/empty folder")).unwrap();
-        let body: Vec<u8> = (0..200_000u32).map(|i| (i % 253) as u8).collect();
-        std::fs::write(top.join("b.bin"), &body).unwrap();
-        std::fs::write(top.join("sub/zero"), b"").unwrap();
-        std::fs::write(top.join("a"), b"first").unwrap();
-        std::os::unix::fs::symlink("b.bin", top.join("inside")).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", top.join("outside")).unwrap();
-        let meter = Meter::default();
-        let made = create(&top, &options(Format::V1), &meter).unwrap();
-        let layout = made.metainfo.plan().unwrap().layout;
-        let paths: Vec<_> = layout.files().iter().map(|f| (f.path.as_str(), f.len)).collect();
-        assert_eq!(paths, [("top/a", 5), ("top/b.bin", 200_000), ("top/inside", 200_000), ("top/sub/zero", 0)]);
-        assert_eq!(made.left_out.len(), 1);
-        assert_eq!(meter.bytes.into_inner(), 400_005);
-        assert_eq!(measure(&top).unwrap(), 400_005);
-        let whole = [&b"first"[..], &body, &body].concat();
-        let hashes: Box<[[u8; 20]]> = whole.chunks(32 << 10).map(|c| Sha1::digest(c).into()).collect();
-        assert_eq!(made.metainfo.plan().unwrap().checks.sha1, Some(hashes));
-        assert!(create(&top, &options(Format::Hybrid), &Meter::default()).unwrap().metainfo.info.hashes.v2.is_some());
-    }
-
-    #[test]
-    fn what_makes_no_torrent_is_said() {
-        let dir = tempfile::tempdir().unwrap();
-        let fails = |path: &Path| create(path, &options(Format::Auto), &Meter::default()).unwrap_err().to_string();
-        assert!(fails(&dir.path().join("none")).starts_with("can't read"), "no such file");
-        assert!(fails(dir.path()).starts_with("there are no files"));
+        let run = |path: &Path| create(path, &CreateOptions::default(), &Meter::default(), |_| {}).unwrap_err();
+        assert!(run(&dir.path().join("none")).to_string().contains("none"));
+        assert!(matches!(run(dir.path()), CreateError::Empty(_)));
+        let file = dir.path().join("f");
+        std::fs::write(&file, "x").unwrap();
         let meter = Meter::default();
         meter.stop.store(true, Ordering::Relaxed);
-        std::fs::write(dir.path().join("f"), b"x").unwrap();
-        let stopped = create(dir.path(), &options(Format::Auto), &meter);
-        assert!(matches!(stopped, Err(CreateError::Stopped)));
+        assert!(matches!(create(&file, &CreateOptions::default(), &meter, |_| {}), Err(CreateError::Stopped)));
+        // It shrinks between the walk and the reading.
+        let grow = || std::fs::write(&file, "").unwrap();
+        let result = create(&file, &CreateOptions::default(), &Meter::default(), |_| grow());
+        assert!(matches!(result, Err(CreateError::Changed(path)) if path.ends_with("f")));
     }
 }

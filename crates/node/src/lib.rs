@@ -5,12 +5,18 @@
 //! HTTP, saving) runs on the tokio runtime of whoever started the node.
 
 mod clock;
+pub mod create;
 pub mod disk;
 mod driver;
 mod entropy;
 pub mod fetch;
 mod net;
+pub mod node;
 mod pool;
 mod rope;
+pub mod state;
+pub mod tracker_server;
 
+pub use net::Listen;
+pub use node::{Add, Event, Node, NodeConfig, NodeError, NodeEvent, Status, Target, What};
 pub use rope::Rope;

@@ -160,7 +160,9 @@ impl TrackerHandle {
         let (status, kind, body) = match (request.method(), request.uri().path()) {
             (&Method::GET, "/announce") => (StatusCode::OK, "text/plain", self.announce(query, from)),
             (&Method::GET, "/scrape") => (StatusCode::OK, "text/plain", self.scrape(query, from)),
-            (&Method::GET, "/") => (StatusCode::OK, "text/plain", b"A BitTorrent tracker: announce at /announce\n".to_vec()),
+            (&Method::GET, "/") => {
+                (StatusCode::OK, "text/plain", b"A BitTorrent tracker: announce at /announce\n".to_vec())
+            }
             _ => (StatusCode::NOT_FOUND, "text/plain", b"not found\n".to_vec()),
         };
         let mut response = Response::new(Full::new(Bytes::from(body)));
@@ -190,7 +192,8 @@ mod tests {
         let http = listener.local_addr().unwrap();
         let tasks = tokio::spawn(handle.clone().run_http(listener));
         let hash = "%01".repeat(20);
-        let announce = |port| format!("/announce?info_hash={hash}&peer_id=-SH0010-00000000{port}&port={port}&left=1&compact=1");
+        let announce =
+            |port| format!("/announce?info_hash={hash}&peer_id=-SH0010-00000000{port}&port={port}&left=1&compact=1");
         let first = get(http, &announce(7001)).await;
         assert!(first.starts_with("HTTP/1.1 200") && first.contains("8:interval"), "{first}");
         let second = get(http, &announce(7002)).await;

@@ -1,0 +1,346 @@
+//! One node: what the command line, the pages and the tests hold in their hands.
+//!
+//! It starts the loop's thread and the disk's, keeps a record of each torrent, opens and finishes their files, and saves
+//! their state. What to do is decided by [`engine::Engine`]; where content lies and what of it is believed, in
+//! [`mod@open`].
+
+mod event;
+mod open;
+mod save;
+mod torrent;
+
+pub use event::{Event, NodeEvent, Status};
+pub use torrent::{Add, Select, Target, What};
+
+use crate::clock::Clock;
+use crate::disk::FileCache;
+use crate::disk::mailbox::Inbox;
+use crate::disk::worker::{Disk, Work};
+use crate::driver::{Driver, Msg, NEWS_MAX, News};
+use crate::net::{Listen, Sockets};
+use crate::state::{DataDir, StateError, Store};
+use crate::{entropy, fetch};
+use base::{Instant, TorrentId};
+use engine::{Command, Engine, Input, TorrentEvent};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use swarm::{PeerStatus, SourceStatus};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use torrent::Torrent;
+
+/// Events that a slow listener may be behind; older ones are lost to it.
+const EVENTS_MAX: usize = 4096;
+/// Fetches and look-ups at once; more wait.
+const ERRANDS_MAX: usize = 32;
+/// Open files, all torrents together.
+const OPEN_FILES_MAX: usize = 256;
+/// Time that an orderly end may take.
+const SHUTDOWN_LIMIT: std::time::Duration = std::time::Duration::from_secs(8);
+
+/// How a node is set up.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The folder of its state; None: the platform's.
+    pub data_dir: Option<PathBuf>,
+    /// Where peers reach it.
+    pub listen: Listen,
+    /// The engine's settings; id and port are set by the node.
+    pub engine: engine::Config,
+    /// Threads that hash what is there already.
+    pub threads: usize,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        NodeConfig { data_dir: None, listen: Listen::default(), engine: engine::Config::default(), threads }
+    }
+}
+
+/// Why a node can't start, or a torrent can't be added.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data folder.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A socket.
+    #[error("can't listen on {0}: {1}")]
+    Listen(String, std::io::Error),
+    /// The system: threads, entropy.
+    #[error("can't start: {0}")]
+    System(#[from] std::io::Error),
+    /// A path of the user.
+    #[error("{0}")]
+    Path(String),
+    /// The same torrent is there already.
+    #[error("{0} is already being shared by this node")]
+    Twice(String),
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    inner: Arc<Inner>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    finished: watch::Receiver<bool>,
+    _data: DataDir,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    inbox: Arc<Inbox<Msg>>,
+    store: Store,
+    events: broadcast::Sender<NodeEvent>,
+    torrents: Mutex<BTreeMap<TorrentId, Arc<Torrent>>>,
+    files: Arc<FileCache>,
+    next: AtomicU32,
+    listen: Vec<SocketAddr>,
+    threads: usize,
+    boot: String,
+}
+
+impl Node {
+    /// Starts a node on the tokio runtime that this is called on.
+    ///
+    /// # Errors
+    /// If the data folder is in use, the port is taken, or the system refuses.
+    pub async fn start(config: NodeConfig) -> Result<Node, NodeError> {
+        let data = match &config.data_dir {
+            Some(path) => DataDir::open(path)?,
+            None => DataDir::open_default()?,
+        };
+        let store = Store::open(&data).await?;
+        let sockets = Sockets::open(config.listen).map_err(|e| NodeError::Listen(words(config.listen), e))?;
+        let listen = sockets.addrs();
+        let mut rng = entropy::rng()?;
+        let mut engine_config = config.engine;
+        engine_config.peer_id = entropy::peer_id(&mut rng);
+        engine_config.port = listen.first().map_or(0, SocketAddr::port);
+        let clock = Clock::start();
+        let poll = mio::Poll::new()?;
+        let waker = Driver::waker(&poll)?;
+        // The kernel refuses a wake-up only if the counter is full, and then it is awake.
+        let bell: crate::disk::mailbox::Bell = Arc::new(move || drop(waker.wake()));
+        let inbox = Arc::new(Inbox::new(bell.clone()));
+        let (news_tx, news) = mpsc::channel(NEWS_MAX);
+        let disk = Disk::start(1, &bell)?;
+        let engine = Engine::new(clock.now(), engine_config, rng);
+        let driver = Driver::new(engine, clock, poll, sockets, inbox.clone(), news_tx, disk)?;
+        let thread = std::thread::Builder::new().name("node".into()).spawn(move || {
+            if let Err(e) = driver.run() {
+                tracing::error!("the network has stopped: {e}");
+            }
+        })?;
+        let inner = Arc::new(Inner {
+            inbox,
+            store,
+            events: broadcast::channel(EVENTS_MAX).0,
+            torrents: Mutex::default(),
+            files: Arc::new(FileCache::new(OPEN_FILES_MAX)),
+            next: AtomicU32::new(0),
+            listen,
+            threads: config.threads.max(1),
+            boot: crate::state::boot_id(),
+        });
+        let (finished_tx, finished) = watch::channel(false);
+        tokio::spawn(run_news(inner.clone(), news, finished_tx));
+        tokio::spawn(save::run(Arc::downgrade(&inner)));
+        Ok(Node { inner, thread: Mutex::new(Some(thread)), finished, _data: data })
+    }
+
+    /// What is really bound for peers, IPv4 first.
+    pub fn listen_addrs(&self) -> &[SocketAddr] {
+        &self.inner.listen
+    }
+
+    /// News of all torrents from now on. Who lags behind by thousands loses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<NodeEvent> {
+        self.inner.events.subscribe()
+    }
+
+    /// Adds a torrent. Its files are looked at in the background; [`Event::Opened`], [`Event::Complete`] or [`Event::Failed`] follow.
+    ///
+    /// # Errors
+    /// If it is there already.
+    pub async fn add(&self, add: Add) -> Result<TorrentId, NodeError> {
+        let id = TorrentId(self.inner.next.fetch_add(1, Ordering::Relaxed));
+        let torrent = Arc::new(Torrent::new(id, &add));
+        {
+            let mut torrents = self.inner.lock();
+            let same = |t: &Arc<Torrent>| t.hashes().on_wire().any(|h| torrent.hashes().on_wire().any(|o| o == h));
+            if let Some(other) = torrents.values().find(|t| same(t)) {
+                return Err(NodeError::Twice(other.name()));
+            }
+            torrents.insert(id, torrent.clone());
+        }
+        self.inner.tell(Input::Add(id, Box::new(add.for_engine())));
+        if add.sequential {
+            self.inner.tell(Input::Command(id, Command::Sequential(true)));
+        }
+        if let What::Torrent(metainfo) = add.what {
+            tokio::spawn(open::open(self.inner.clone(), torrent, Arc::from(metainfo)));
+        }
+        Ok(id)
+    }
+
+    /// Gives a torrent a command of the engine. To remove it, use [`Node::remove`].
+    pub fn command(&self, id: TorrentId, command: Command) {
+        self.inner.tell(Input::Command(id, command));
+    }
+
+    /// Stops a torrent and forgets it; its files stay.
+    pub async fn remove(&self, id: TorrentId) {
+        self.inner.tell(Input::Command(id, Command::Remove));
+        let torrent = self.inner.lock().remove(&id);
+        if let Some(torrent) = torrent {
+            torrent.meter.stop.store(true, Ordering::Relaxed);
+            self.inner.close(&torrent).await;
+            if let Some(path) = torrent.final_path() {
+                self.inner.saved(self.inner.store.delete(&path).await);
+            }
+        }
+    }
+
+    /// How a torrent is doing.
+    pub async fn status(&self, id: TorrentId) -> Option<Status> {
+        let torrent = self.inner.lock().get(&id).cloned()?;
+        let engine = self.ask(move |engine, now| engine.status(now, id)).await.flatten()?;
+        Some(torrent.status(engine))
+    }
+
+    /// The peers of a torrent.
+    pub async fn peers(&self, id: TorrentId) -> Vec<PeerStatus> {
+        self.ask(move |engine, now| engine.peers(now, id)).await.unwrap_or_default()
+    }
+
+    /// Who gave how much in this run.
+    pub async fn sources(&self, id: TorrentId) -> Vec<SourceStatus> {
+        self.ask(move |engine, _| engine.sources(id)).await.unwrap_or_default()
+    }
+
+    /// What the torrent says, once it is known.
+    pub fn metainfo(&self, id: TorrentId) -> Option<Arc<base::Metainfo>> {
+        self.inner.lock().get(&id)?.metainfo()
+    }
+
+    /// The torrents, in the order in which they came.
+    pub fn torrents(&self) -> Vec<TorrentId> {
+        self.inner.lock().keys().copied().collect()
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Engine<crate::Rope>, Instant) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (tx, rx) = oneshot::channel();
+        // Whoever asked may have gone.
+        let answer = move |engine: &Engine<crate::Rope>, now| drop(tx.send(question(engine, now)));
+        self.inner.inbox.put_one(Msg::Ask(Box::new(answer)));
+        rx.await.ok()
+    }
+
+    /// Ends in order: trackers are told, what was received is written, the state is saved.
+    pub async fn shutdown(&self) {
+        for torrent in self.inner.lock().values() {
+            torrent.meter.stop.store(true, Ordering::Relaxed);
+        }
+        self.inner.tell(Input::Shutdown);
+        let mut finished = self.finished.clone();
+        let ended = tokio::time::timeout(SHUTDOWN_LIMIT, finished.wait_for(|f| *f)).await;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(thread), Ok(_)) = (thread, ended) {
+            // It has said that it is done; a panic was reported by itself.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        self.inner.save_all(true).await;
+        self.inner.store.close().await;
+    }
+}
+
+fn words(listen: Listen) -> String {
+    match listen {
+        Listen::At(addr) => addr.to_string(),
+        Listen::Usual | Listen::Any => "any port".into(),
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TorrentId, Arc<Torrent>>> {
+        self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, input: Input<crate::Rope>) {
+        self.inbox.put_one(Msg::Input(input));
+    }
+
+    fn event(&self, torrent: TorrentId, event: Event) {
+        // Nobody has to listen.
+        let _ = self.events.send(NodeEvent { torrent, event });
+    }
+
+    /// A failure of the state is no failure of the transfer: it is told, and what was not saved is hashed again.
+    fn saved(&self, result: Result<(), StateError>) {
+        if let Err(e) = result {
+            tracing::warn!("{e}");
+        }
+    }
+
+    /// Lets the disk finish what it has of a torrent, and closes its files.
+    async fn close(&self, torrent: &Torrent) {
+        let (tx, rx) = oneshot::channel();
+        self.inbox.put_one(Msg::Storage(torrent.id, None));
+        self.inbox.put_one(Msg::Disk(Work::Close(torrent.id, tx)));
+        // If the loop has ended, so has the disk.
+        let _ = rx.await;
+    }
+}
+
+/// Does what the loop leaves to others, until it ends.
+async fn run_news(inner: Arc<Inner>, mut news: mpsc::Receiver<News>, finished: watch::Sender<bool>) {
+    let errands = Arc::new(Semaphore::new(ERRANDS_MAX));
+    while let Some(news) = news.recv().await {
+        match news {
+            News::Event(id, event) => take_event(&inner, id, event),
+            News::Fetch { job, url, to } => {
+                let (inner, errands) = (inner.clone(), errands.clone());
+                tokio::spawn(async move {
+                    let _permit = errands.acquire().await;
+                    let result = fetch::get(&url, to).await;
+                    inner.tell(Input::Fetched { job, result });
+                });
+            }
+            News::Resolve { job, host, port } => {
+                let (inner, errands) = (inner.clone(), errands.clone());
+                tokio::spawn(async move {
+                    let _permit = errands.acquire().await;
+                    let result = fetch::resolve(&host, port).await;
+                    inner.tell(Input::Resolved { job, result });
+                });
+            }
+            News::Finished => break,
+        }
+    }
+    // The node may be gone.
+    let _ = finished.send(true);
+}
+
+fn take_event(inner: &Arc<Inner>, id: TorrentId, event: TorrentEvent) {
+    let Some(torrent) = inner.lock().get(&id).cloned() else { return };
+    match event {
+        TorrentEvent::Swarm(swarm::Event::Metadata(raw)) => open::metadata(inner, &torrent, &raw),
+        TorrentEvent::Swarm(swarm::Event::Complete) => drop(tokio::spawn(open::finish(inner.clone(), torrent))),
+        TorrentEvent::Swarm(swarm::Event::Stopped { error }) => torrent.fail(inner, error),
+        TorrentEvent::Swarm(swarm::Event::Banned { addr, why }) => inner.event(id, Event::Banned { addr, why }),
+        TorrentEvent::Swarm(swarm::Event::PieceBad(piece)) => inner.event(id, Event::PieceBad(piece)),
+        TorrentEvent::Tracker { url, error, warning, working, seeders, leechers } => {
+            inner.event(id, Event::Tracker { url, error, warning, working, seeders, leechers });
+        }
+        TorrentEvent::Swarm(swarm::Event::PieceGood(_) | swarm::Event::CheckedAll { .. }) | TorrentEvent::Removed => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;
