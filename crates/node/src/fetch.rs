@@ -29,7 +29,7 @@ pub fn tls_provider() -> Arc<rustls::crypto::CryptoProvider> {
     PROVIDER.get_or_init(made).clone()
 }
 
-/// GETs `url` from `to`.
+/// GETs `url` from `to`, whose port is that of the URL.
 ///
 /// # Errors
 /// In words for people: what failed, without the URL, which may hold a pass key.
@@ -108,14 +108,14 @@ mod tests {
         let (to, asked) =
             serve(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/x\r\nContent-Length: 2\r\n\r\nno".to_vec())
                 .await;
-        let reply = get("http://tracker.example:81/announce?a=%00b", to).await.unwrap();
+        let reply = get(&format!("http://tracker.example:{}/announce?a=%00b", to.port()), to).await.unwrap();
         assert_eq!(
             reply,
             HttpReply { status: 302, location: Some("http://127.0.0.1:1/x".into()), body: b"no".to_vec() }
         );
         let asked = asked.await.unwrap().to_lowercase();
         assert!(asked.starts_with("get /announce?a=%00b http/1.1\r\n"), "{asked}");
-        assert!(asked.contains("host: tracker.example:81\r\n"), "{asked}");
+        assert!(asked.contains(&format!("host: tracker.example:{}\r\n", to.port())), "{asked}");
     }
 
     #[tokio::test]

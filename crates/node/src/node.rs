@@ -86,7 +86,7 @@ pub struct Node {
     inner: Arc<Inner>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     finished: watch::Receiver<bool>,
-    _data: DataDir,
+    data: DataDir,
 }
 
 #[derive(Debug)]
@@ -148,12 +148,17 @@ impl Node {
         let (finished_tx, finished) = watch::channel(false);
         tokio::spawn(run_news(inner.clone(), news, finished_tx));
         tokio::spawn(save::run(Arc::downgrade(&inner)));
-        Ok(Node { inner, thread: Mutex::new(Some(thread)), finished, _data: data })
+        Ok(Node { inner, thread: Mutex::new(Some(thread)), finished, data })
     }
 
     /// What is really bound for peers, IPv4 first.
     pub fn listen_addrs(&self) -> &[SocketAddr] {
         &self.inner.listen
+    }
+
+    /// The folder of its state.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.data.path()
     }
 
     /// News of all torrents from now on. Who lags behind by thousands loses the oldest.
