@@ -119,7 +119,7 @@ impl Disk {
             }
             DiskJob::Check { piece, digests } => (self.geometry.piece_len(piece), self.check(piece, digests)),
         };
-        let moving = if self.spec.rate == 0 { 0 } else { u64::from(bytes) * 1_000_000 / self.spec.rate };
+        let moving = (u64::from(bytes) * 1_000_000).checked_div(self.spec.rate).unwrap_or(0);
         self.busy_until = self.busy_until.max(now) + self.spec.seek + Duration::from_micros(moving);
         self.done.push_back((self.busy_until, done));
         Some(self.busy_until)
@@ -145,7 +145,8 @@ impl Disk {
         let blocks = self.stored.rest.entry(piece.0).or_insert_with(|| vec![was; count as usize].into());
         let size = self.geometry.block_size();
         // A run that is not a whole block spoils what it touches: nobody sends such.
-        let whole = begin % size == 0 && (len.is_multiple_of(size) || begin + len == self.geometry.piece_len(piece));
+        let whole =
+            begin.is_multiple_of(size) && (len.is_multiple_of(size) || begin + len == self.geometry.piece_len(piece));
         let taint = if whole { taint } else { Taint(u32::MAX) };
         for block in begin / size..(begin + len).div_ceil(size) {
             if let Some(b) = blocks.get_mut(block as usize) {

@@ -5,11 +5,14 @@ use crate::queue::PeerIx;
 use base::Instant;
 use engine::Input;
 
+/// Takes the lines of a trace.
+pub type Sink = Box<dyn FnMut(&str) + Send>;
+
 /// Hash, and somebody who may read along.
 #[derive(Default)]
 pub(crate) struct Trace {
     hash: u64,
-    sink: Option<Box<dyn FnMut(&str) + Send>>,
+    sink: Option<Sink>,
 }
 
 impl Trace {
@@ -17,7 +20,7 @@ impl Trace {
         self.hash
     }
 
-    pub(crate) fn set_sink(&mut self, sink: Box<dyn FnMut(&str) + Send>) {
+    pub(crate) fn set_sink(&mut self, sink: Sink) {
         self.sink = Some(sink);
     }
 
@@ -76,7 +79,7 @@ fn numbers(input: &Input<Payload>) -> (u64, u64, u64) {
         Input::Received { conn, data } => (3, conn.0, base::Payload::len(data) as u64),
         Input::Closed { conn } => (4, conn.0, 0),
         Input::Disk(done) => (5, done.len() as u64, 0),
-        Input::Fetched { job, result } => (6, job.0, result.as_ref().map_or(0, |body| body.len() as u64)),
+        Input::Fetched { job, result } => (6, job.0, result.as_ref().map_or(0, |reply| reply.body.len() as u64)),
         Input::Resolved { job, .. } => (7, job.0, 0),
         Input::Datagram { data, .. } => (8, data.len() as u64, 0),
         Input::Add(torrent, _) => (9, u64::from(torrent.0), 0),

@@ -42,8 +42,9 @@ struct Known {
     interested: bool,
     have: Option<Bitfield>,
     allowed: BTreeSet<u32>,
-    /// Open requests: piece, begin and length.
-    requests: BTreeSet<(u32, u32, u32)>,
+    /// Open requests: piece, begin and length, and how often; one may be made again before the reject of a first that
+    /// was taken back has arrived.
+    requests: BTreeMap<(u32, u32, u32), u32>,
 }
 
 /// One direction of a connection.
@@ -195,7 +196,7 @@ impl Talk {
                 if !me.said.interested {
                     return Err(format!("asks for piece {p} without being interested"));
                 }
-                if me.said.requests.contains(&(*p, *b, *len)) {
+                if me.said.requests.contains_key(&(*p, *b, *len)) {
                     return Err(format!("asks twice for the block at {b} of piece {p}"));
                 }
                 if me.said.requests.len() >= REQUESTS_MAX {
@@ -203,7 +204,7 @@ impl Talk {
                 }
             }
             Line::Block(p, b, len) => {
-                if !other.heard.requests.contains(&(*p, *b, *len)) {
+                if !other.heard.requests.contains_key(&(*p, *b, *len)) {
                     return Err(format!("sends {len} bytes at {b} of piece {p}, which nobody asked for"));
                 }
                 if me.said.choking && !me.said.allowed.contains(p) {
@@ -235,12 +236,11 @@ impl Talk {
         match line {
             // What the other asked for is answered.
             Line::Block(p, b, _) | Line::Reject(p, b) => {
-                let asked = &mut self.voices[side.other() as usize].heard.requests;
-                asked.retain(|(rp, rb, _)| (rp, rb) != (p, b));
+                answered(&mut self.voices[side.other() as usize].heard.requests, *p, *b);
             }
             Line::Choke if !fast => self.voices[side.other() as usize].heard.requests.clear(),
-            Line::Cancel(p, b) if !fast => {
-                self.voices[side as usize].said.requests.retain(|(rp, rb, _)| (rp, rb) != (p, b));
+            Line::Cancel(p, b) => {
+                answered(&mut self.voices[side as usize].said.requests, *p, *b);
             }
             _ => {}
         }
@@ -252,7 +252,7 @@ impl Talk {
         self.voices[side as usize].heard.learn(&line);
         let mine = &mut self.voices[side.other() as usize].said.requests;
         match line {
-            Line::Block(p, b, _) | Line::Reject(p, b) => mine.retain(|(rp, rb, _)| (*rp, *rb) != (p, b)),
+            Line::Block(p, b, _) | Line::Reject(p, b) => answered(mine, p, b),
             Line::Choke if !fast => mine.clear(),
             _ => {}
         }
@@ -284,12 +284,25 @@ impl Known {
             }
             Line::Bits(bits) => self.have = Some(bits.clone()),
             Line::Request(p, b, len) => {
-                self.requests.insert((*p, *b, *len));
+                *self.requests.entry((*p, *b, *len)).or_default() += 1;
             }
             Line::Allowed(p) => {
                 self.allowed.insert(*p);
             }
             Line::Cancel(..) | Line::Reject(..) | Line::Block(..) => {}
+        }
+    }
+}
+
+/// One request for the block at `begin` of `piece` is done with.
+fn answered(requests: &mut BTreeMap<(u32, u32, u32), u32>, piece: u32, begin: u32) {
+    let key = requests.range((piece, begin, 0)..=(piece, begin, u32::MAX)).next().map(|(key, _)| *key);
+    if let Some(key) = key
+        && let Some(count) = requests.get_mut(&key)
+    {
+        *count -= 1;
+        if *count == 0 {
+            requests.remove(&key);
         }
     }
 }

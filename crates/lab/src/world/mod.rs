@@ -18,7 +18,7 @@ pub use spec::{Discovery, Have, MakeChoker, PeerSpec, WorldSpec};
 use crate::net::Conns;
 use crate::payload::Payload;
 use crate::queue::{Event, PeerIx, Queue};
-use crate::trace::Trace;
+use crate::trace::{Sink, Trace};
 use crate::watch::Watch;
 use base::{Instant, Rng, TorrentId};
 use engine::{Input, Transmit};
@@ -149,6 +149,11 @@ impl World {
         self.balance()
     }
 
+    /// Everything but the peers.
+    pub fn spec(&self) -> &WorldSpec {
+        &self.spec
+    }
+
     /// The clock.
     pub fn now(&self) -> Instant {
         self.now
@@ -165,7 +170,7 @@ impl World {
     }
 
     /// Hands every line of the trace to `sink` from here on. It is slow.
-    pub fn trace_to(&mut self, sink: Box<dyn FnMut(&str) + Send>) {
+    pub fn trace_to(&mut self, sink: Sink) {
         self.trace.set_sink(sink);
     }
 
@@ -256,8 +261,9 @@ impl World {
         }
         self.settle(ix);
         if self.spec.invariants_every > 0 && self.steps.is_multiple_of(u64::from(self.spec.invariants_every)) {
-            if let Some(engine) = &self.peers[ix as usize].engine {
-                engine.check_invariants();
+            let checked = self.peers[ix as usize].engine.as_ref().map(|engine| engine.check_invariants());
+            if let Some(Err(what)) = checked {
+                self.violate(ix, format!("breaks an invariant: {what}"));
             }
         }
     }

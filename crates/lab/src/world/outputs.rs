@@ -7,6 +7,7 @@ use base::{Instant, JobId};
 use engine::{Input, Output, TorrentEvent};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tracker::HttpReply;
 
 /// One way between a peer and the tracker.
 const TRACKER_LATENCY: Duration = Duration::from_millis(40);
@@ -23,7 +24,7 @@ pub(super) struct Post {
 #[derive(Debug)]
 enum Mail {
     Ask { job: JobId, url: String },
-    Answer { job: JobId, result: Result<Vec<u8>, String> },
+    Answer { job: JobId, result: Result<HttpReply, String> },
     Datagram { data: Vec<u8> },
     Reply { from: SocketAddr, data: Vec<u8> },
     Resolved { job: JobId, result: Result<Vec<SocketAddr>, String> },
@@ -45,7 +46,7 @@ impl World {
                     self.queue.push(at, Event::Disk(ix));
                 }
             }
-            Output::Fetch { job, url } => self.mail(ix, TRACKER_LATENCY, Mail::Ask { job, url }),
+            Output::Fetch { job, url, .. } => self.mail(ix, TRACKER_LATENCY, Mail::Ask { job, url }),
             Output::Resolve { job, host, port } => {
                 let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
                 let result = ip.map(|ip| vec![SocketAddr::new(ip, port)]).map_err(|_| format!("no such host: {host}"));
@@ -179,8 +180,8 @@ impl World {
         let Some(status) = peer.engine.as_ref().and_then(|e| e.status(self.now, TORRENT)) else { return };
         peer.stats.wasted += status.wasted;
         let (counted, real) = (status.downloaded, peer.received_in_life);
-        // A block is counted when it is whole: what is under way on each connection is not in yet.
-        let partial = peer.conns.len() as u64 * u64::from(self.spec.plan.geometry.block_size());
+        // A block is counted when it is whole: what is under way on a connection is not in yet, or was lost with it.
+        let partial = peer.conns_in_life * u64::from(self.spec.plan.geometry.block_size());
         if counted > real || counted + partial < real {
             self.violate(ix, format!("counts {counted} bytes downloaded where {real} came"));
         }

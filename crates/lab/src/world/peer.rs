@@ -53,6 +53,8 @@ pub struct PeerStats {
     pub pieces_bad: u32,
     /// Whom it banned.
     pub banned: Vec<usize>,
+    /// Its disk lost something, or rotted.
+    pub damaged: bool,
     /// Times that it was started.
     pub lives: u32,
 }
@@ -88,6 +90,8 @@ pub(super) struct Peer {
     pub(super) stats: PeerStats,
     /// Payload received in this life, for the balance against the engine's own count.
     pub(super) received_in_life: u64,
+    /// Connections in this life.
+    pub(super) conns_in_life: u64,
     /// Its disk has rotted: what it sends may be wrong without its knowing.
     pub(super) rotted: bool,
 }
@@ -116,6 +120,7 @@ impl Peer {
             rng: stream(world.seed, ix, 1),
             stats: PeerStats::default(),
             received_in_life: 0,
+            conns_in_life: 0,
             rotted: false,
             spec,
         }
@@ -132,14 +137,21 @@ impl Peer {
     }
 
     /// A new life: the engine is told of the torrent, and of what is on disk.
-    pub(super) fn start(&mut self, world: &WorldSpec, trackers: Vec<Vec<String>>, check: Option<Bitfield>) {
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        world: &WorldSpec,
+        trackers: Vec<Vec<String>>,
+        check: Option<Bitfield>,
+    ) {
         let mut id = *b"-SH0010-000000000000";
         id[8..12].copy_from_slice(&self.ix.to_be_bytes());
         id[12..16].copy_from_slice(&self.stats.lives.to_be_bytes());
         let config = engine::Config { peer_id: PeerId(id), port: PORT, ..self.spec.config.clone() };
-        self.engine = Some(Box::new(Engine::new(config, stream(world.seed, self.ix, 2 + self.stats.lives))));
+        self.engine = Some(Box::new(Engine::new(now, config, stream(world.seed, self.ix, 2 + self.stats.lives))));
         self.stats.lives += 1;
         self.received_in_life = 0;
+        self.conns_in_life = 0;
         let add = AddTorrent {
             hashes: world.hashes,
             info: self.saved.info.then(|| Arc::clone(&world.info)),

@@ -31,7 +31,7 @@ pub enum Action {
     PowerLoss(usize),
     /// Disk and saved state are synced, as the hands do now and then.
     Sync(usize),
-    /// Bits of a block on its disk flip.
+    /// Bits of a block on its disk flip, if it is down.
     Rot(usize, PieceIndex, u32),
     /// Its link is slower by this factor; 1 clears it.
     Clog(usize, u64),
@@ -72,6 +72,7 @@ impl World {
                 let peer = &mut self.peers[ix];
                 peer.disk.power_loss(&mut peer.rng);
                 peer.saved = peer.synced.clone();
+                peer.stats.damaged = true;
             }
             Action::Sync(ix) => {
                 let peer = &mut self.peers[ix];
@@ -80,7 +81,10 @@ impl World {
             }
             Action::Rot(ix, piece, block) => {
                 let peer = &mut self.peers[ix];
-                peer.rotted |= peer.disk.rot(piece, block);
+                if peer.engine.is_none() {
+                    peer.rotted |= peer.disk.rot(piece, block);
+                    peer.stats.damaged = true;
+                }
             }
             Action::Clog(ix, factor) => self.peers[ix].link.clog = factor.max(1),
             Action::Cut(group, time) => {
@@ -103,7 +107,7 @@ impl World {
         // What the disk may hold beyond the saved state is there as blocks, or hashed first if so wished.
         let check = checking.then(|| Bitfield::full(self.spec.plan.geometry.piece_count()));
         let tiers = self.tracker.as_ref().map(|t| vec![vec![t.url()]]).unwrap_or_default();
-        peer.start(&self.spec, tiers, check);
+        peer.start(self.now, &self.spec, tiers, check);
         peer.stats.started_at.get_or_insert(self.now);
         peer.stats.left_at = None;
         if peer.stats.lives > 1 {

@@ -51,6 +51,7 @@ impl World {
         let id = ConnId(ACCEPTED + peer.accepted);
         peer.accepted += 1;
         peer.conns.insert(id, (key, Side::Dialled));
+        peer.conns_in_life += 1;
         let end = conn.end_mut(Side::Dialled);
         end.id = id;
         end.state = EndState::Open;
@@ -76,6 +77,7 @@ impl World {
             let life = mean.mul_f64(-(1.0 - self.peers[peer as usize].rng.unit()).ln());
             self.queue.push(self.now + life, Event::Lost(key));
         }
+        self.peers[peer as usize].conns_in_life += 1;
         self.feed(peer, Input::Connected { conn: id });
     }
 
