@@ -4,23 +4,23 @@ use base::Instant;
 
 /// Reads the time for the machines.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     zero: std::time::Instant,
 }
 
 impl Clock {
     /// A clock that starts now, a second after [`Instant::ZERO`], so that "a second ago" exists.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Clock { zero: std::time::Instant::now() }
     }
 
     /// The time.
-    pub fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         Instant::from_secs(1) + self.zero.elapsed()
     }
 
     /// How long to sleep until `deadline`: zero if it has come.
-    pub fn until(&self, deadline: Instant) -> std::time::Duration {
+    pub(crate) fn until(&self, deadline: Instant) -> std::time::Duration {
         deadline.since(self.now())
     }
 }

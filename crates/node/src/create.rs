@@ -105,7 +105,7 @@ pub fn create(
     let own_name = || root.file_name().map(|n| n.as_bytes().to_vec());
     let name = options.name.clone().map(String::into_bytes).or_else(own_name);
     let facts = Facts {
-        name: name.ok_or_else(|| CreateError::Unfit(root, "it has no name; give one with --name"))?,
+        name: name.ok_or(CreateError::Unfit(root, "it has no name; give one with --name"))?,
         single: meta.is_file(),
         sources: files
             .iter()

@@ -10,7 +10,7 @@ const CLIENT: &[u8; 8] = b"-SH0010-";
 ///
 /// # Errors
 /// If the system gives no entropy.
-pub fn rng() -> std::io::Result<Rng> {
+pub(crate) fn rng() -> std::io::Result<Rng> {
     let mut seed = [0u8; 32];
     let mut at = 0;
     while at < seed.len() {
@@ -20,7 +20,7 @@ pub fn rng() -> std::io::Result<Rng> {
 }
 
 /// A peer id for one run: who we are, then letters and digits, since some trackers mishandle other bytes.
-pub fn peer_id(rng: &mut Rng) -> PeerId {
+pub(crate) fn peer_id(rng: &mut Rng) -> PeerId {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut id = [0; 20];
     let (name, rest) = id.split_at_mut(CLIENT.len());

@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 /// The first port that is tried where none is given, and how many are (BEP 3: 6881 to 6889, and a few more).
-pub const PORT_FIRST: u16 = 6881;
+pub(crate) const PORT_FIRST: u16 = 6881;
 /// Ports tried from there on.
-pub const PORTS: u16 = 32;
+pub(crate) const PORTS: u16 = 32;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 256;
@@ -17,7 +17,7 @@ const BACKLOG: i32 = 256;
 /// Where to listen for peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Listen {
-    /// On the first free port from [`PORT_FIRST`], all interfaces, both families.
+    /// On the first free port from 6881, all interfaces, both families.
     #[default]
     Usual,
     /// On any free port, all interfaces, both families.

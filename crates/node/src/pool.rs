@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
 /// Bytes in a chunk. A block straddles two of them, and an early block that is kept pins no more than that.
-pub const CHUNK: usize = 16 * 1024;
+pub(crate) const CHUNK: usize = 16 * 1024;
 
 /// Chunks that are remembered while they are lent. Those beyond are freed when their last slice is.
 const LENT_MAX: usize = 2048;
@@ -21,7 +21,7 @@ const IDLE_MAX: usize = 32;
 
 /// A pool of chunks of [`CHUNK`] bytes.
 #[derive(Debug, Default)]
-pub struct Pool {
+pub(crate) struct Pool {
     free: Vec<BytesMut>,
     lent: VecDeque<Bytes>,
     made: u64,
@@ -29,7 +29,7 @@ pub struct Pool {
 
 impl Pool {
     /// A chunk, all of whose bytes are initialised to something.
-    pub fn take(&mut self) -> BytesMut {
+    pub(crate) fn take(&mut self) -> BytesMut {
         if let Some(chunk) = self.free.pop() {
             return chunk;
         }
@@ -45,7 +45,7 @@ impl Pool {
     }
 
     /// Hands out a filled chunk; it comes back when all clones and slices of the answer are gone.
-    pub fn lend(&mut self, chunk: BytesMut) -> Bytes {
+    pub(crate) fn lend(&mut self, chunk: BytesMut) -> Bytes {
         let bytes = chunk.freeze();
         if self.lent.len() < LENT_MAX {
             self.lent.push_back(bytes.clone());
@@ -54,12 +54,12 @@ impl Pool {
     }
 
     /// Takes a chunk back that was not lent.
-    pub fn put(&mut self, chunk: BytesMut) {
+    pub(crate) fn put(&mut self, chunk: BytesMut) {
         self.free.push(chunk);
     }
 
     /// Frees what is not needed. To be called now and then, when there is little to do.
-    pub fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         self.lent.retain(|chunk| !chunk.is_unique());
         self.free.truncate(IDLE_MAX);
         self.free.shrink_to(IDLE_MAX);
@@ -67,7 +67,8 @@ impl Pool {
     }
 
     /// Chunks made since the beginning.
-    pub fn made(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn made(&self) -> u64 {
         self.made
     }
 }

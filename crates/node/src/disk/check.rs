@@ -84,7 +84,9 @@ pub fn check(storage: &Storage, which: &Bitfield, options: Options, meter: &Mete
         match (shared, result) {
             (shared @ Ok(_), Err(e)) => *shared = Err(e),
             (Ok(report), Ok(())) => {
-                found.good.iter().for_each(|p| drop(report.good.set(p.0)));
+                for piece in &found.good {
+                    report.good.set(piece.0);
+                }
                 report.partial.append(&mut found.partial);
                 report.rotten += found.rotten;
             }
@@ -153,7 +155,9 @@ fn written_blocks(storage: &Storage, piece: PieceIndex) -> Result<Bitfield, Disk
         let mut tail = [0; TAIL as usize];
         let tail = &mut tail[..geometry.block_len(piece, block).min(TAIL) as usize];
         match storage.read(geometry.piece_offset(piece) + u64::from(end) - tail.len() as u64, tail) {
-            Ok(()) if tail.iter().any(|b| *b != 0) => drop(blocks.set(block.0)),
+            Ok(()) if tail.iter().any(|b| *b != 0) => {
+                blocks.set(block.0);
+            }
             Err(e) if !e.is_missing() => return Err(e),
             _ => {}
         }

@@ -145,7 +145,9 @@ mod tests {
         let rung = Arc::new(AtomicUsize::new(0));
         let inbox = Inbox::new({
             let rung = rung.clone();
-            Arc::new(move || drop(rung.fetch_add(1, Ordering::Relaxed)))
+            Arc::new(move || {
+                rung.fetch_add(1, Ordering::Relaxed);
+            })
         });
         let mut out = Vec::new();
         inbox.take(&mut out);

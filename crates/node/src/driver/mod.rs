@@ -51,12 +51,15 @@ const WAKER: Token = Token(usize::MAX);
 const LISTENER: usize = usize::MAX - 16;
 const DATAGRAMS: usize = usize::MAX - 32;
 
+/// A question to the engine, which carries its own way back.
+pub(crate) type Question = Box<dyn FnOnce(&Engine<Rope>, Instant) + Send>;
+
 /// A message to the loop.
 pub(crate) enum Msg {
     /// For the engine.
     Input(Input<Rope>),
     /// A question to the engine.
-    Ask(Box<dyn FnOnce(&Engine<Rope>, Instant) + Send>),
+    Ask(Question),
     /// Work for the disk, before anything that comes later.
     Disk(Work),
     /// Blocks of this torrent are read from here; None: no more.
@@ -95,6 +98,7 @@ pub(crate) struct Driver {
     to_read: VecDeque<usize>,
     to_write: VecDeque<usize>,
     reader: Reader,
+    #[expect(clippy::vec_box, reason = "they move between here and the connections")]
     gathers: Vec<Box<Gather>>,
     transmit: Transmit,
     trimmed: Instant,

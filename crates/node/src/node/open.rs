@@ -16,9 +16,14 @@ use base::metainfo::Layers;
 use base::{Bitfield, FileIndex, Info, Metainfo, PieceIndex, Plan};
 use engine::{Command, Input};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use swarm::{FilePriority, Resume};
+use tokio::sync::oneshot;
+
+/// Time from completion to the sync.
+const SYNC_DELAY: Duration = Duration::from_secs(5);
 
 /// The info dictionary came from peers.
 pub(super) fn metadata(inner: &Arc<Inner>, torrent: &Arc<Torrent>, raw: &[u8]) {
@@ -72,6 +77,7 @@ async fn try_open(inner: &Arc<Inner>, torrent: &Arc<Torrent>, metainfo: &Metainf
         storage: storage.clone(),
         progress: progress.clone(),
         end,
+        synced: false,
         saved: u64::MAX,
         bytes: metainfo.encode().into(),
     });
@@ -193,7 +199,9 @@ fn verify(
     let believed = saved.map_or_else(|| Bitfield::new(geometry.piece_count()), |s| believed(storage, s, &inner.boot));
     let mut unknown = Bitfield::new(geometry.piece_count());
     if storage.place().path().symlink_metadata().is_ok() {
-        believed.zeros().for_each(|i| drop(unknown.set(i)));
+        for i in believed.zeros() {
+            unknown.set(i);
+        }
     }
     let bytes = unknown.ones().filter_map(|i| geometry.piece(i)).map(|p| u64::from(geometry.piece_len(p))).sum();
     torrent.to_check.store(bytes, Ordering::Relaxed);
@@ -202,7 +210,9 @@ fn verify(
     if report.stopped {
         return Err("stopped while checking what is there".into());
     }
-    believed.ones().for_each(|i| drop(report.good.set(i)));
+    for i in believed.ones() {
+        report.good.set(i);
+    }
     Ok(report)
 }
 
@@ -233,7 +243,9 @@ fn resume(report: Report, saved: Option<&Saved>) -> Resume {
     let mut partial: std::collections::BTreeMap<PieceIndex, Bitfield> = report.partial.into_iter().collect();
     for (piece, blocks) in saved.map(|s| &s.partial[..]).unwrap_or_default() {
         if let Some(found) = partial.get_mut(piece).filter(|f| f.len() == blocks.len()) {
-            blocks.ones().for_each(|b| drop(found.set(b)));
+            for b in blocks.ones() {
+                found.set(b);
+            }
         }
     }
     // A piece all of whose blocks are there was hashed, and is bad.
@@ -269,6 +281,7 @@ pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
         Ok(Ok(())) => {
             inner.save_one(&torrent).await;
             inner.event(torrent.id, Event::Complete { path });
+            tokio::spawn(sync(Arc::downgrade(&inner), torrent));
         }
         Ok(Err(e)) => {
             torrent.state().complete = false;
@@ -279,5 +292,25 @@ pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
             );
         }
         Err(e) => torrent.fail(&inner, format!("finishing has failed: {e}")),
+    }
+}
+
+/// Brings complete content to the medium a while after, when nobody waits for it any more. Until then, and for a node
+/// that ends before, a restart of the machine means hashing again.
+async fn sync(inner: Weak<Inner>, torrent: Arc<Torrent>) {
+    tokio::time::sleep(SYNC_DELAY).await;
+    let Some(inner) = inner.upgrade() else { return };
+    let (tx, rx) = oneshot::channel();
+    inner.inbox.put_one(Msg::Disk(Work::Sync(torrent.id, tx)));
+    match rx.await {
+        Ok(Ok(())) => {
+            if let Some(open) = &mut torrent.state().open {
+                open.synced = true;
+            }
+            inner.save_one(&torrent).await;
+        }
+        Ok(Err(e)) => tracing::warn!("{e}"),
+        // The node has ended.
+        Err(_) => {}
     }
 }

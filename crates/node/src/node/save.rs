@@ -64,7 +64,7 @@ impl Inner {
             good: facts.good,
             partial: facts.partial.into_iter().collect(),
             stamps,
-            synced: false,
+            synced: open.synced,
             boot: self.boot.clone(),
         };
         Some((open.end.path(), row))

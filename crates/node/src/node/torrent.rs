@@ -115,6 +115,8 @@ pub(super) struct Open {
     pub(super) progress: Progress,
     /// Where the content shall lie in the end.
     pub(super) end: Place,
+    /// What is good has reached the medium.
+    pub(super) synced: bool,
     /// The version of the progress that was saved last.
     pub(super) saved: u64,
     /// The .torrent as it is saved.
