@@ -28,8 +28,8 @@ fn rig() -> Rig {
     let storage = Arc::new(Storage::new(plan, Place::new(dir.path(), "f"), Arc::new(FileCache::new(4))));
     let (tx, bell) = mpsc::channel();
     let tx = std::sync::Mutex::new(tx);
-    let bell: Bell = Arc::new(move || tx.lock().unwrap().send(()).unwrap_or_default());
-    let mut disk = Disk::start(2, &bell).unwrap();
+    let ring: Bell = Arc::new(move || tx.lock().unwrap().send(()).unwrap_or_default());
+    let mut disk = Disk::start(2, &ring).unwrap();
     disk.add(Work::Open(T, storage.clone(), progress.clone()));
     Rig { dir, body, disk, bell, progress, storage }
 }
