@@ -8,7 +8,10 @@ mod args;
 mod commands;
 mod config;
 mod failure;
+mod progress;
 mod say;
+mod signals;
+mod source;
 mod units;
 
 use args::Cli;

@@ -117,9 +117,9 @@ fn peer(peer: &crate::live::SwarmPeer) -> PeerRow {
     }
 }
 
-/// A name as one segment of a path.
+/// A name as one segment of a path; nothing in it means anything to a shell either.
 pub(crate) fn segment(name: &str) -> String {
-    percent::encode(name.as_bytes(), b"!$&'()*+,;=:@")
+    percent::encode(name.as_bytes(), b"+,=:@")
 }
 
 /// `1.4 GiB`: three digits that matter.

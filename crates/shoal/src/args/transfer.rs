@@ -3,8 +3,7 @@
 use super::NetworkArgs;
 use crate::failure::Failure;
 use crate::units::{Rate, Span};
-use clap::{Args, Subcommand, ValueEnum};
-use std::ffi::OsString;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -209,9 +208,39 @@ pub struct LabRunArgs {
     /// Decides every chance in it
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Parameters of the scenario, as its line in the list names them: --NAME VALUE
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PARAMETERS")]
-    pub parameters: Vec<OsString>,
+    /// Its size.
+    #[command(flatten)]
+    pub parameters: LabParameters,
+}
+
+/// The parameters of a scenario that were given, by name. Which there are, the lab says.
+#[derive(Clone, Debug, Default)]
+pub struct LabParameters(pub Vec<(&'static str, String)>);
+
+impl Args for LabParameters {
+    fn augment_args(command: Command) -> Command {
+        let arg = |(name, min, max, about): &(&'static str, u64, u64, &'static str)| {
+            let help = format!("{} [{min} to {max}]", about.trim());
+            Arg::new(*name).long(*name).value_name("N").help(help).help_heading("Parameters")
+        };
+        command.args(lab::Params::ALL.iter().map(arg))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for LabParameters {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |name: &'static str| matches.get_one::<String>(name).map(|value| (name, value.clone()));
+        Ok(LabParameters(lab::Params::ALL.iter().filter_map(|(name, ..)| given(name)).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 fn unbuilt_flag(flag: &str, value: &Option<String>) -> Result<(), Failure> {

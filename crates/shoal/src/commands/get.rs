@@ -1,0 +1,221 @@
+//! `shoal get`: fetches, tells how it goes, and who supplied what.
+
+mod explain;
+mod select;
+mod transfer;
+
+use super::session::{self, Banned, ErrorEvent};
+use crate::args::{GetArgs, Global};
+use crate::failure::Failure;
+use crate::say::{Voice, fail, printable};
+use crate::source::{self, Source};
+use crate::{signals, units};
+use anyhow::Context as _;
+use base::TorrentId;
+use node::{Add, Event, Listen, Node, NodeEvent, Target, What};
+use select::Selection;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
+use transfer::{Shown, Transfer};
+
+/// How often progress is told.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Does what the command line says.
+pub async fn run(args: GetArgs, global: &Global, voice: Voice) -> Result<(), Failure> {
+    args.check()?;
+    let selection = Selection::new(&args.select)?;
+    let result = match prepare(&args).await {
+        Ok((sources, dir, peers)) => {
+            let node = session::start(&args.network, global, Listen::Any, args.limit_down, args.limit_up).await;
+            match node {
+                Ok(node) => {
+                    voice.object(&session::listening(&node));
+                    let result = fetch(&args, &node, sources, &dir, &peers, &selection, voice).await;
+                    session::end(&node, voice).await;
+                    result
+                }
+                Err(failure) => Err(failure),
+            }
+        }
+        Err(failure) => Err(failure),
+    };
+    if let Err(failure @ Failure::Failed(_)) = &result
+        && let Some(message) = failure.line()
+    {
+        voice.object(&ErrorEvent { message: &message });
+    }
+    result
+}
+
+type Prepared = (Vec<Source>, PathBuf, Vec<std::net::SocketAddr>);
+
+/// All that can fail before the node is there.
+async fn prepare(args: &GetArgs) -> Result<Prepared, Failure> {
+    let dir = args.output.clone().unwrap_or_else(|| PathBuf::from("."));
+    writable(&dir)?;
+    let peers = session::peers(&args.peer).await?;
+    let mut sources = Vec::new();
+    for text in &args.sources {
+        tokio::select! {
+            found = source::find(text) => sources.push(found?),
+            () = signals::stop() => return Err(Failure::Interrupted),
+        }
+    }
+    Ok((sources, dir, peers))
+}
+
+/// Makes the folder, and tries whether something can be written to it: better now than after an hour.
+fn writable(dir: &Path) -> anyhow::Result<()> {
+    let failed = || format!("can't write to {}; choose another folder with -o", dir.display());
+    std::fs::create_dir_all(dir).with_context(failed)?;
+    let probe = dir.join(format!(".shoal-{}", std::process::id()));
+    std::fs::File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe)).with_context(failed)
+}
+
+async fn fetch(
+    args: &GetArgs,
+    node: &Arc<Node>,
+    sources: Vec<Source>,
+    dir: &Path,
+    peers: &[std::net::SocketAddr],
+    selection: &Selection,
+    voice: Voice,
+) -> Result<(), Failure> {
+    let mut events = node.events();
+    let mut all =
+        Transfers { node: node.clone(), args, selection, voice, shown: Shown::new(voice), map: BTreeMap::new() };
+    for source in sources {
+        let what = match source {
+            Source::Magnet(magnet) => What::Magnet(*magnet),
+            Source::Torrent(torrent) => What::Torrent(Box::new(torrent.metainfo)),
+        };
+        if let What::Torrent(metainfo) = &what {
+            selection.check(&metainfo.info.layout)?;
+        }
+        let name = match &what {
+            What::Torrent(metainfo) => metainfo.info.layout.name().to_owned(),
+            What::Magnet(magnet) => magnet.name.clone().unwrap_or_else(|| "the magnet's torrent".into()),
+        };
+        let select = selection.as_select(&what);
+        let target = Target::Get { dir: dir.to_owned(), in_place: args.in_place };
+        let add = Add { peers: peers.to_vec(), select, sequential: args.sequential, ..Add::new(what, target) };
+        let id = node.add(add).await?;
+        let bar = all.shown.bar(&name);
+        all.map.insert(id, Transfer::new(id, name, bar));
+    }
+    all.run(&mut events).await
+}
+
+/// All that this run fetches.
+struct Transfers<'a> {
+    node: Arc<Node>,
+    args: &'a GetArgs,
+    selection: &'a Selection,
+    voice: Voice,
+    shown: Shown,
+    map: BTreeMap<TorrentId, Transfer>,
+}
+
+impl Transfers<'_> {
+    async fn run(&mut self, events: &mut broadcast::Receiver<NodeEvent>) -> Result<(), Failure> {
+        let mut tick = tokio::time::interval(STEP);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = signals::stop() => {
+                    let complete = self.map.values().all(|t| t.path.is_some());
+                    if !complete {
+                        self.voice.note("stopped; what was received stays, and the same command goes on from there");
+                    }
+                    return if complete { Ok(()) } else { Err(Failure::Interrupted) };
+                }
+                event = events.recv() => match event {
+                    Ok(event) => self.take(event).await,
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return Err(anyhow::anyhow!("the node has stopped").into()),
+                },
+                _ = tick.tick() => self.progress().await,
+            }
+            if self.map.values().all(|t| t.is_over()) {
+                return if self.map.values().any(|t| t.failed) { Err(Failure::Said) } else { Ok(()) };
+            }
+        }
+    }
+
+    async fn take(&mut self, news: NodeEvent) {
+        let voice = self.voice;
+        let Some(transfer) = self.map.get_mut(&news.torrent) else { return };
+        match news.event {
+            Event::Metadata => {
+                if let Some(metainfo) = self.node.metainfo(news.torrent) {
+                    transfer.name = metainfo.info.layout.name().to_owned();
+                    if let Err(error) = self.selection.check(&metainfo.info.layout) {
+                        let message = Failure::from(error).line().unwrap_or_default();
+                        self.fail(news.torrent, &message);
+                    }
+                }
+            }
+            Event::Opened { good, pieces, .. } if good > 0 && good < pieces => {
+                let what = format!("{good} of {pieces} pieces of {} are there already", transfer.name);
+                self.shown.above(|| voice.note(&what));
+            }
+            Event::Complete { path } if transfer.path.is_none() => {
+                transfer.path = Some(path);
+                transfer.complete(&self.node, voice, &self.shown).await;
+                transfer.seeds_from = self.args.seeds().then(Instant::now);
+                if self.args.seeds() {
+                    voice.object(&session::Seeding { name: &transfer.name });
+                }
+            }
+            Event::Failed { error } => self.fail(news.torrent, &error),
+            Event::Banned { addr, why } => {
+                voice.object(&Banned { peer: addr, why: &why });
+                self.shown.above(|| voice.note(&format!("{addr} is banned: {why}")));
+            }
+            Event::Tracker { url, error: Some(error), .. } => {
+                self.shown.above(|| voice.note(&format!("the tracker {url} fails: {error}")));
+            }
+            Event::Tracker { url, warning: Some(warning), .. } => {
+                self.shown.above(|| voice.note(&format!("the tracker {url} warns: {warning}")));
+            }
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, id: TorrentId, message: &str) {
+        let Some(transfer) = self.map.get_mut(&id).filter(|t| !t.failed) else { return };
+        transfer.failed = true;
+        transfer.bar.finish_and_clear();
+        self.voice.object(&ErrorEvent { message });
+        self.shown.above(|| fail(&printable(message)));
+    }
+
+    async fn progress(&mut self) {
+        for transfer in self.map.values_mut().filter(|t| !t.failed) {
+            let Some(status) = self.node.status(transfer.id).await else { continue };
+            match transfer.seeds_from {
+                Some(since) => {
+                    transfer.bar.set_message(format!("seeding, {} given", units::bytes(status.torrent.uploaded)));
+                    let given = status.torrent.uploaded as f64;
+                    let size = status.torrent.wanted.max(1) as f64;
+                    let ratio = self.args.seed_ratio.is_some_and(|ratio| given >= ratio * size);
+                    let time = self.args.seed_time.is_some_and(|time| since.elapsed() >= time.0);
+                    transfer.ends |= ratio || time;
+                }
+                None if transfer.path.is_none() => {
+                    transfer.progress(&status, self.voice, &self.shown);
+                    if self.args.explain {
+                        let peers = self.node.peers(transfer.id).await;
+                        let limit = self.args.limit_down.map(|r| r.0);
+                        transfer.explain(explain::sentence(&status, &peers, limit), self.voice, &self.shown);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+}

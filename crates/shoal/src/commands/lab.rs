@@ -1,0 +1,75 @@
+//! `shoal lab`: experiments in virtual time.
+
+use crate::args::LabRunArgs;
+use crate::failure::Failure;
+use crate::say::{Voice, printable};
+use crate::units;
+use serde::Serialize;
+use std::time::Duration;
+
+#[derive(Serialize)]
+struct Listed {
+    scenario: &'static str,
+    about: &'static str,
+}
+
+/// Prints the scenarios.
+pub fn list(voice: Voice) -> Result<(), Failure> {
+    for scenario in lab::SCENARIOS {
+        voice.object(&Listed { scenario: scenario.name, about: scenario.about });
+        voice.result(&format!("{:<16}{}", scenario.name, scenario.about));
+    }
+    Ok(())
+}
+
+/// Runs one scenario.
+pub fn run(args: &LabRunArgs, voice: Voice) -> Result<(), Failure> {
+    let Some(scenario) = lab::scenario(&args.scenario) else {
+        let names: Vec<_> = lab::SCENARIOS.iter().map(|s| s.name).collect();
+        return Err(Failure::usage(format!("no scenario is called {}; there are {}", args.scenario, names.join(", "))));
+    };
+    let mut params = scenario.params();
+    for (name, value) in &args.parameters.0 {
+        params.set(name, value).map_err(|e| Failure::usage(format!("--{name} {value}: {e}")))?;
+    }
+    let report = match scenario.run(args.seed.unwrap_or(1), &params) {
+        Ok(report) => report,
+        Err(lab::Failure::Param(error)) => return Err(Failure::usage(error.to_string())),
+        // The way to see it again is worth a line of its own.
+        Err(error) => {
+            crate::say::fail(&error.to_string().lines().map(printable).collect::<Vec<_>>().join("\n"));
+            return Err(Failure::Said);
+        }
+    };
+    voice.object(&report);
+    print(&report, voice);
+    Ok(())
+}
+
+fn print(report: &lab::Report, voice: Voice) {
+    let (r, bounds) = (&report.results, &report.bounds);
+    let line = |name: &str, value: String| voice.result(&format!("{name:<26}{value}"));
+    let seconds = |s: f64| {
+        if s.is_finite() {
+            units::time(Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX))
+        } else {
+            "never".into()
+        }
+    };
+    let maybe = |s: Option<f64>| s.map_or("-".into(), seconds);
+    line("scenario", format!("{}, seed {}", report.scenario, report.seed));
+    line("completed", format!("{} of {}", r.completed, r.leechers));
+    line("first", maybe(r.seconds_min));
+    line("median", maybe(r.seconds_median));
+    line("95 %", maybe(r.seconds_p95));
+    line("last", maybe(r.seconds_last));
+    line("bound: from seeds alone", seconds(bounds.client_server));
+    line("bound: peer to peer", seconds(bounds.peer_to_peer));
+    line("bound: best schedule", seconds(bounds.schedule));
+    line("bytes", units::bytes(r.bytes));
+    line("  from seeds", units::bytes(r.bytes_from_seeds));
+    line("  from each other", units::bytes(r.bytes_from_peers));
+    line("  wasted", units::bytes(r.bytes_wasted));
+    line("bad pieces, bans", format!("{}, {}", r.pieces_bad, r.banned));
+    line("trace", report.trace_hash.clone());
+}
