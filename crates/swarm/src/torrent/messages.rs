@@ -127,10 +127,11 @@ impl<P: Payload> Torrent<P> {
             s.early.get_or_insert_default().bits = Some(bytes.into());
             return Ok(());
         };
-        if !first {
-            return Err(Violation);
-        }
         let bits = Bitfield::from_bytes(bytes, open.plan.geometry.piece_count()).ok_or(Violation)?;
+        if !first {
+            // aria2 sends a bitfield for several haves, where that is shorter.
+            return bits.ones().try_for_each(|i| self.has_piece(now, slot, i));
+        }
         self.told_pieces(now, slot, Pieces::from_bitfield(bits));
         Ok(())
     }
