@@ -144,7 +144,7 @@ impl<P: Payload> Engine<P> {
     fn settle(&mut self, now: Instant) {
         loop {
             let mut moved = false;
-            while let Some(output) = self.gate.out.pop_front() {
+            while let Some(output) = base::pop_or_trim(&mut self.gate.out) {
                 moved = true;
                 match output {
                     GateOutput::Dial { conn, to } => self.out.push_back(Output::Dial { conn, to }),
@@ -159,7 +159,7 @@ impl<P: Payload> Engine<P> {
                 }
             }
             for i in 0..self.shards.len() {
-                while let Some(output) = self.shards[i].out.pop_front() {
+                while let Some(output) = base::pop_or_trim(&mut self.shards[i].out) {
                     moved = true;
                     self.said(now, output);
                 }
@@ -195,7 +195,7 @@ impl<P: Payload> Engine<P> {
 
     /// The next thing to do for the hands.
     pub fn poll(&mut self) -> Option<Output<P>> {
-        self.out.pop_front()
+        base::pop_or_trim(&mut self.out)
     }
 
     /// When to handle [`Input::Tick`], if nothing else happens before.

@@ -53,7 +53,7 @@ pub(crate) struct Shard<P> {
     config: Arc<Config>,
     settings: Arc<Settings>,
     rng: Rng,
-    entries: BTreeMap<TorrentId, Entry<P>>,
+    entries: BTreeMap<TorrentId, Box<Entry<P>>>,
     timers: BTreeSet<(Instant, TorrentId)>,
     credits: Credits,
     up: Bucket,
@@ -104,7 +104,7 @@ impl<P: Payload> Shard<P> {
         let trackers = Trackers::new(&self.config, add.hashes, add.trackers, self.rng.fork(u64::from(id.0)));
         let torrent = Torrent::new(now, birth, rng);
         let entry = Entry { torrent, trackers, backlog: 0, timer: None, removing: false, was_incomplete: false };
-        self.entries.insert(id, entry);
+        self.entries.insert(id, Box::new(entry));
         self.feed(now, id, Input::Candidates { source: Source::User, addrs: add.peers });
     }
 

@@ -205,7 +205,7 @@ impl<P: Payload> Torrent<P> {
 
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Output<P>> {
-        self.out.pop_front()
+        base::pop_or_trim(&mut self.out)
     }
 
     /// When to handle [`Input::Tick`], if nothing else happens before.
