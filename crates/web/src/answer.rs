@@ -104,7 +104,7 @@ pub(crate) fn torrent(item: &Item, headers: &HeaderMap) -> Response {
     let builder = versioned(&version, kind)
         .header(header::CONTENT_DISPOSITION, disposition("attachment", &format!("{}.torrent", item.name)));
     match plan(headers, &version, item.torrent.len() as u64) {
-        Err(response) => response,
+        Err(response) => *response,
         Ok((status, range)) => {
             let (from, to) = (range.start as usize, range.end as usize);
             finish(ranged(builder, status, &range, item.torrent.len() as u64), item.torrent.slice(from..to))
@@ -150,19 +150,22 @@ pub(crate) async fn content(item: Arc<Item>, content: Content, headers: &HeaderM
         builder = builder.header(header::CONTENT_SECURITY_POLICY, FILE_POLICY);
     }
     match plan(headers, &version, len) {
-        Err(response) => response,
+        Err(response) => *response,
         Ok((status, range)) => finish(ranged(builder, status, &range, len), reader.into_body(range)),
     }
 }
 
 /// What to answer with: a status and the bytes to send, or a response that has none.
-fn plan(headers: &HeaderMap, version: &Version, len: u64) -> Result<(StatusCode, std::ops::Range<u64>), Response> {
+fn plan(headers: &HeaderMap, version: &Version, len: u64) -> Result<(StatusCode, std::ops::Range<u64>), Box<Response>> {
     let empty = |status| response(status).header(header::ETAG, &version.etag).header(header::ACCEPT_RANGES, "bytes");
     let range = match conditions::judge(headers, version) {
         Verdict::NotModified => {
-            return Err(finish(empty(StatusCode::NOT_MODIFIED).header(header::VARY, "accept"), Body::empty()));
+            return Err(Box::new(finish(
+                empty(StatusCode::NOT_MODIFIED).header(header::VARY, "accept"),
+                Body::empty(),
+            )));
         }
-        Verdict::Failed => return Err(finish(empty(StatusCode::PRECONDITION_FAILED), Body::empty())),
+        Verdict::Failed => return Err(Box::new(finish(empty(StatusCode::PRECONDITION_FAILED), Body::empty()))),
         Verdict::Go { range } => headers.get(header::RANGE).filter(|_| range).and_then(|v| v.to_str().ok()),
     };
     match range::parse(range, len) {
@@ -170,7 +173,7 @@ fn plan(headers: &HeaderMap, version: &Version, len: u64) -> Result<(StatusCode,
         Asked::Part(part) => Ok((StatusCode::PARTIAL_CONTENT, part)),
         Asked::Nothing => {
             let builder = empty(StatusCode::RANGE_NOT_SATISFIABLE);
-            Err(finish(builder.header(header::CONTENT_RANGE, format!("bytes */{len}")), Body::empty()))
+            Err(Box::new(finish(builder.header(header::CONTENT_RANGE, format!("bytes */{len}")), Body::empty())))
         }
     }
 }

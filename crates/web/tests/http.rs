@@ -1,0 +1,326 @@
+//! Real requests over loopback against a site that shares a folder and a file.
+
+use base::metainfo::create::{Draft, Facts, Format, Source};
+use base::{InfoHashes, Metainfo, PieceHasher};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use web::{Answer, Item, Live, Site, Swarm, SwarmPeer};
+
+const NASTY: &str = "<b>&\"'.html";
+
+struct Fake;
+
+impl Live for Fake {
+    fn swarm(&self, _: InfoHashes) -> Answer<'_, Option<Swarm>> {
+        let peer = SwarmPeer {
+            address: "192.0.2.77:5".into(),
+            client: "<script>alert(1)</script>".into(),
+            percent: 50.0,
+            uploaded: 1,
+            rate_up: 2,
+        };
+        Box::pin(async { Some(Swarm { uploaded: 1, rate_up: 2, peers: vec![peer] }) })
+    }
+
+    fn announce(&self, query: &str, from: SocketAddr) -> Answer<'_, Vec<u8>> {
+        let answer = format!("announce {query} {}", from.ip()).into_bytes();
+        Box::pin(async { answer })
+    }
+
+    fn scrape(&self, query: &str, _: SocketAddr) -> Answer<'_, Vec<u8>> {
+        let answer = format!("scrape {query}").into_bytes();
+        Box::pin(async { answer })
+    }
+}
+
+/// What is shared, and where it is served.
+struct Yard {
+    dir: tempfile::TempDir,
+    addr: SocketAddr,
+    site: Arc<Site>,
+}
+
+fn content(n: u8, len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8 ^ n).collect()
+}
+
+/// The torrent of these files, hashed in memory.
+fn torrent(name: &str, files: &[(&str, Vec<u8>)], single: bool) -> Metainfo {
+    let mut sorted: Vec<_> = files.to_vec();
+    sorted.sort_by(|a, b| a.0.split('/').cmp(b.0.split('/')));
+    let source = |(path, bytes): &(&str, Vec<u8>)| Source {
+        path: path.split('/').map(|p| p.as_bytes().to_vec()).collect(),
+        len: bytes.len() as u64,
+        ..Source::default()
+    };
+    let facts = Facts {
+        name: name.as_bytes().to_vec(),
+        single,
+        sources: sorted.iter().map(source).collect(),
+        format: Format::V1,
+        ..Facts::default()
+    };
+    let draft = Draft::new(facts).unwrap();
+    let all: Vec<u8> = sorted.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+    let plan = draft.plan();
+    let digest = |piece| {
+        let at = plan.geometry.piece_offset(piece) as usize;
+        let mut hasher = PieceHasher::new(plan, piece);
+        hasher.update(&all[at..at + plan.geometry.piece_len(piece) as usize]);
+        hasher.digest(plan, piece)
+    };
+    draft.finish(&plan.geometry.pieces().map(digest).collect::<Vec<_>>()).unwrap()
+}
+
+fn item(name: &str, metainfo: &Metainfo, root: &Path) -> Item {
+    let bytes = metainfo.encode().into();
+    Item::new(name.into(), metainfo, bytes, metainfo.magnet().to_string(), root).unwrap()
+}
+
+async fn yard() -> Yard {
+    let dir = tempfile::tempdir().unwrap();
+    let files = [
+        ("a.txt", content(1, 100)),
+        ("sub/b b.bin", content(2, 2_000_000)),
+        ("sub/empty", vec![]),
+        (NASTY, content(3, 9)),
+    ];
+    for (path, bytes) in &files {
+        let path = dir.path().join("tree").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    std::fs::write(dir.path().join("one.bin"), content(4, 1000)).unwrap();
+    std::fs::write(dir.path().join("secret"), "secret").unwrap();
+    let site = Arc::new(Site::new(Arc::new(Fake), "http://h.example:1".into()));
+    site.add(item("tree", &torrent("tree", &files, false), &dir.path().join("tree")));
+    let one = torrent("one.bin", &[("one.bin", content(4, 1000))], true);
+    site.add(item("one.bin", &one, &dir.path().join("one.bin")));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(web::serve(site.clone(), vec![listener], std::future::pending()));
+    Yard { dir, addr, site }
+}
+
+/// An answer, read to the end.
+struct Reply {
+    status: u16,
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Yard {
+    async fn ask(&self, method: &str, path: &str, headers: &[&str]) -> Reply {
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        let headers: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut raw = Vec::new();
+        // A response that breaks off ends in an error or in silence; both show as a short body.
+        let _ = stream.read_to_end(&mut raw).await;
+        let end =
+            raw.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| panic!("no head in answer to {path}"));
+        let head = String::from_utf8(raw[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let pair = |line: &str| line.split_once(": ").map(|(k, v)| (k.to_lowercase(), v.to_owned()));
+        Reply { status, headers: head.lines().filter_map(pair).collect(), body: raw[end + 4..].to_vec() }
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, &[]).await
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_ranges_and_conditions() {
+    let yard = yard().await;
+    let whole = yard.get("/f/one.bin").await;
+    assert_eq!((whole.status, &whole.body), (200, &content(4, 1000)));
+    assert_eq!(whole.header("accept-ranges"), "bytes");
+    assert_eq!(whole.header("content-type"), "application/octet-stream");
+    let etag = whole.header("etag").to_owned();
+    assert!(etag.starts_with('"') && etag.len() == 42, "{etag}");
+    assert_eq!(whole.header("link"), "</f/one.bin.torrent>; rel=describedby; type=\"application/x-bittorrent\"");
+
+    let part = yard.ask("GET", "/f/one.bin", &["Range: bytes=990-2000", &format!("If-Range: {etag}")]).await;
+    assert_eq!((part.status, part.header("content-range")), (206, "bytes 990-999/1000"));
+    assert_eq!(part.body, content(4, 1000)[990..]);
+    let stale = yard.ask("GET", "/f/one.bin", &["Range: bytes=990-", "If-Range: \"x\""]).await;
+    assert_eq!((stale.status, stale.body.len()), (200, 1000));
+    let beyond = yard.ask("GET", "/f/one.bin", &["Range: bytes=1000-"]).await;
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, "bytes */1000"));
+    let several = yard.ask("GET", "/f/one.bin", &["Range: bytes=0-1,5-6"]).await;
+    assert_eq!((several.status, several.body.len()), (200, 1000));
+    let known = yard.ask("GET", "/f/one.bin", &[&format!("If-None-Match: {etag}")]).await;
+    assert_eq!((known.status, known.body.len(), known.header("etag")), (304, 0, &*etag));
+    let other = yard.ask("GET", "/f/one.bin", &["If-Match: \"x\""]).await;
+    assert_eq!(other.status, 412);
+    let head = yard.ask("HEAD", "/f/one.bin", &[]).await;
+    assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, "1000", 0));
+    assert_eq!(yard.ask("POST", "/f/one.bin", &["Content-Length: 0"]).await.status, 405);
+}
+
+#[tokio::test]
+async fn the_files_of_a_folder() {
+    let yard = yard().await;
+    let file = yard.get("/f/tree/sub/b%20b.bin").await;
+    assert_eq!((file.status, file.body.len()), (200, 2_000_000));
+    assert_eq!(file.body, content(2, 2_000_000));
+    assert_eq!(file.header("content-disposition"), "inline; filename=\"b b.bin\"; filename*=UTF-8''b%20b.bin");
+    let text = yard.get("/f/tree/a.txt").await;
+    assert_eq!(text.header("content-type"), "text/plain; charset=utf-8");
+    let empty = yard.get("/f/tree/sub/empty").await;
+    assert_eq!((empty.status, empty.body.len()), (200, 0));
+    let nasty = yard.get("/f/tree/%3Cb%3E&%22'.html?download").await;
+    assert_eq!((nasty.status, nasty.body.len()), (200, 9));
+    assert!(
+        nasty
+            .header("content-disposition")
+            .starts_with("attachment; filename=\"<b>&_'.html\"; filename*=UTF-8''%3Cb%3E")
+    );
+    assert!(nasty.header("content-security-policy").starts_with("sandbox"));
+}
+
+#[tokio::test]
+async fn a_folder_is_one_tar_stream() {
+    let yard = yard().await;
+    let whole = yard.get("/f/tree?download").await;
+    assert_eq!((whole.status, whole.header("content-type")), (200, "application/x-tar"));
+    assert!(whole.header("content-disposition").contains("attachment; filename=\"tree.tar\""));
+    let tar = yard.path("x.tar");
+    std::fs::write(&tar, &whole.body).unwrap();
+    let out = yard.path("out");
+    std::fs::create_dir(&out).unwrap();
+    let status = std::process::Command::new("tar").arg("-xf").arg(&tar).arg("-C").arg(&out).status().unwrap();
+    assert!(status.success());
+    assert_eq!(std::fs::read(out.join("tree/sub/b b.bin")).unwrap(), content(2, 2_000_000));
+    assert_eq!(std::fs::read(out.join("tree").join(NASTY)).unwrap(), content(3, 9));
+    for (from, to) in [(0, 0), (500, 1_600), (1_000_000, 2_000_900), (whole.body.len() - 5, whole.body.len() - 1)] {
+        let part = yard.ask("GET", "/f/tree", &[&format!("Range: bytes={from}-{to}")]).await;
+        assert_eq!((part.status, &part.body[..]), (206, &whole.body[from..=to]));
+        assert_eq!(part.header("etag"), whole.header("etag"));
+    }
+}
+
+#[tokio::test]
+async fn pages_are_for_browsers_and_escaped() {
+    let yard = yard().await;
+    const HTML: &[&str] = &["Accept: text/html,application/xhtml+xml,*/*;q=0.8"];
+    let page = yard.ask("GET", "/f/tree", HTML).await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    assert!(page.header("link").contains("</f/tree.torrent>"));
+    let text = page.text();
+    assert!(text.contains("http://h.example:1/f/tree") && text.contains("magnet:?xt=urn:btih:"), "{text}");
+    assert!(!text.contains("<b>&") && !text.contains("<script>alert"), "{text}");
+    assert!(text.contains("192.0.2.77:5"), "this machine sees whole addresses");
+    assert!(yard.ask("GET", "/", HTML).await.text().contains("href=\"/f/one.bin\""));
+    // Bytes for browsers too, if they say so; and whoever asks for a range wants bytes.
+    assert_eq!(yard.ask("GET", "/f/one.bin?download", HTML).await.body.len(), 1000);
+    assert_eq!(yard.ask("GET", "/f/one.bin", &[HTML[0], "Range: bytes=0-4"]).await.body.len(), 5);
+    assert_eq!(yard.ask("GET", "/f/one.bin", &["Accept: text/html;q=0"]).await.body.len(), 1000);
+    assert!(yard.get("/~/page.css").await.text().contains("prefers-color-scheme"));
+    assert!(yard.get("/~/page.js").await.header("content-type").starts_with("text/javascript"));
+    let peers = yard.get("/~/peers/tree").await;
+    assert!(peers.text().contains("\"rate_up\":2"), "{}", peers.text());
+}
+
+#[tokio::test]
+async fn torrents_and_the_tracker() {
+    let yard = yard().await;
+    let reply = yard.get("/f/tree.torrent").await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, "application/x-bittorrent"));
+    assert_eq!(Metainfo::parse(&reply.body).unwrap().info.layout.name(), "tree");
+    assert_eq!(yard.get("/announce?info_hash=%00x").await.text(), "announce info_hash=%00x 127.0.0.1");
+    assert_eq!(yard.get("/scrape?a").await.text(), "scrape a");
+}
+
+#[tokio::test]
+async fn there_is_no_way_out() {
+    let yard = yard().await;
+    for path in [
+        "/f/tree/../secret",
+        "/f/tree/%2e%2e/secret",
+        "/f/tree/..%2fsecret",
+        "/f/tree/..%5csecret",
+        "/f/tree/%252e%252e/secret",
+        "/f/tree//a.txt",
+        "/f/tree/./a.txt",
+        "/f/tree/a.txt%00",
+        "/f//etc/hostname",
+        "/f/%2fetc%2fhostname",
+        "/f/tree/sub",
+        "/f/tree/sub/",
+        "/f/one.bin/one.bin",
+        "/f/../secret",
+        "/f/%ff",
+        "/f/",
+        "/secret",
+        "/~/peers/none",
+    ] {
+        assert_eq!(yard.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_changed_since_it_was_hashed_is_not_served() {
+    let yard = yard().await;
+    let etag = yard.get("/f/tree/a.txt").await.header("etag").to_owned();
+    std::fs::write(yard.path("tree/a.txt"), content(7, 101)).unwrap();
+    let reply = yard.get("/f/tree/a.txt").await;
+    assert_eq!(reply.status, 409);
+    assert!(reply.text().contains("a.txt") && reply.text().contains("changed"), "{}", reply.text());
+    assert_eq!(yard.ask("GET", "/f/tree/a.txt", &[&format!("If-None-Match: {etag}")]).await.status, 409);
+    assert_eq!(yard.get("/f/tree").await.status, 409, "the tar stream holds it, too");
+    assert_eq!(yard.get("/f/tree/sub/b%20b.bin").await.status, 200);
+    // A link put in its place that leads out of the folder.
+    std::fs::remove_file(yard.path("tree/a.txt")).unwrap();
+    std::os::unix::fs::symlink("../secret", yard.path("tree/a.txt")).unwrap();
+    let reply = yard.get("/f/tree/a.txt").await;
+    assert!(reply.status >= 400 && !reply.text().contains("secret"), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn names_are_unique() {
+    let yard = yard().await;
+    for (wanted, free) in [
+        ("tree", "tree-2"),
+        ("one.bin", "one-2.bin"),
+        ("new", "new"),
+        ("tree.torrent", "tree-2.torrent"),
+        (".hidden", ".hidden"),
+    ] {
+        assert_eq!(yard.site.free_name(wanted), free);
+    }
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_refused() {
+    let yard = yard().await;
+    let mut stream = TcpStream::connect(yard.addr).await.unwrap();
+    let mut refused = stream.write_all(b"GET / HTTP/1.1\r\n").await.is_err();
+    for _ in 0..100 {
+        refused |= stream.write_all(&[b'x'; 4096]).await.is_err();
+    }
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(refused || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+}
