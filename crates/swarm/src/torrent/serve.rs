@@ -157,7 +157,8 @@ impl<P: Payload> Torrent<P> {
         self.rechoke_at = now + RECHOKE;
         let pieces = self.open.as_ref().map_or(0, |o| o.plan.geometry.piece_count());
         let interesting = |s: &Session<P>| s.peer_interested || !s.am_choking;
-        let views: Vec<PeerView> = self.sessions.values().filter(|s| interesting(s)).map(|s| view(s, now, pieces)).collect();
+        let views: Vec<PeerView> =
+            self.sessions.values().filter(|s| interesting(s)).map(|s| view(s, now, pieces)).collect();
         if views.is_empty() || pieces == 0 {
             return;
         }
@@ -180,6 +181,9 @@ impl<P: Payload> Torrent<P> {
         s.am_choking = true;
         s.unchoked_at = now;
         s.say(&Message::Choke);
+        if self.settings.has(Flaw::ServesTheChoked) {
+            return;
+        }
         for a in std::mem::take(&mut s.upload_queue) {
             if s.fast {
                 s.say(&Message::Reject { piece: a.piece.0, begin: a.begin, len: a.len });
