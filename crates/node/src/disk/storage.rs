@@ -98,6 +98,8 @@ pub struct Storage {
     plan: Arc<Plan>,
     place: RwLock<Place>,
     files: Arc<FileCache>,
+    /// Files that nobody wants, and the folder for the bytes of them that lie in pieces that are wanted.
+    hidden: Option<(PathBuf, Vec<bool>)>,
     /// Files written to since the last [`Storage::sync`].
     unsynced: Mutex<BTreeSet<u32>>,
 }
@@ -109,7 +111,20 @@ impl Storage {
     /// The files of `plan` at `place`. Nothing is opened yet.
     pub fn new(plan: Arc<Plan>, place: Place, files: Arc<FileCache>) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Storage { id, plan, place: RwLock::new(place), files, unsynced: Mutex::default() }
+        Storage { id, plan, place: RwLock::new(place), files, hidden: None, unsynced: Mutex::default() }
+    }
+
+    /// Puts the bytes of files that are not wanted, as far as they lie in pieces that are, into the folder `parts`: what is
+    /// only partly there is not shown under its name. A file that is there already stays what it is.
+    #[must_use]
+    pub fn hiding(mut self, parts: PathBuf, wanted: impl Fn(FileIndex) -> bool) -> Self {
+        let files = 0..self.plan.layout.files().len() as u32;
+        let hide = |file: FileIndex| !wanted(file) && self.path(file).symlink_metadata().is_err();
+        let hidden: Vec<bool> = files.map(|i| hide(FileIndex(i))).collect();
+        if hidden.contains(&true) && !self.plan.layout.is_single() {
+            self.hidden = Some((parts, hidden));
+        }
+        self
     }
 
     /// What is stored.
@@ -124,14 +139,20 @@ impl Storage {
 
     /// The path of one file.
     pub fn path(&self, file: FileIndex) -> PathBuf {
-        let (root, path) = self.locate(&self.plan.layout.files()[file.index()]);
+        let (root, path) = self.locate(file);
         root.join(path)
     }
 
     /// The folder that nothing may leave, and the path below it.
-    fn locate(&self, entry: &FileEntry) -> (PathBuf, PathBuf) {
+    fn locate(&self, file: FileIndex) -> (PathBuf, PathBuf) {
+        let entry: &FileEntry = &self.plan.layout.files()[file.index()];
         let place = self.place.read().unwrap_or_else(PoisonError::into_inner);
-        if self.plan.layout.is_single() {
+        if let Some((parts, hidden)) = &self.hidden
+            && hidden[file.index()]
+        {
+            // By number: it is nobody's business what they are called.
+            (parts.clone(), PathBuf::from(file.to_string()))
+        } else if self.plan.layout.is_single() {
             (place.parent.clone(), PathBuf::from(&place.top))
         } else {
             let below = entry.path.split_once('/').map_or(entry.path.as_str(), |(_, below)| below);
@@ -156,7 +177,7 @@ impl Storage {
         for (index, entry) in self.plan.layout.content().filter(|(i, _)| wanted(*i)) {
             match &entry.kind {
                 FileKind::Symlink(target) => {
-                    let (root, path) = self.locate(entry);
+                    let (root, path) = self.locate(index);
                     if let Some(target) = link_target(&entry.path, target) {
                         beneath::make_link(&root, &path, &target)
                             .map_err(|e| failed("make the link", root.join(&path), e))?;
@@ -172,9 +193,13 @@ impl Storage {
     fn open(&self, file: FileIndex, access: Access) -> Result<Arc<OpenFile>, DiskError> {
         let entry = &self.plan.layout.files()[file.index()];
         self.files.get((self.id, file.0), access, || {
-            let (root, path) = self.locate(entry);
+            let (root, path) = self.locate(file);
             let what = if access == Access::Read { "open" } else { "open for writing" };
             let failed = |errno| DiskError { what, path: root.join(&path).display().to_string(), errno };
+            if access == Access::Write && self.hidden.as_ref().is_some_and(|(parts, _)| *parts == root) {
+                // If this fails, so does opening a file in it, and says why.
+                let _ = std::fs::create_dir(&root);
+            }
             let opened = beneath::open(&root, &path, access, entry.executable).map_err(failed)?;
             if access == Access::Write && rustix::fs::fstat(&opened).map_err(failed)?.st_size < entry.len as i64 {
                 rustix::fs::ftruncate(&opened, entry.len).map_err(failed)?;
@@ -365,12 +390,6 @@ impl Storage {
         }
         *place = to.clone();
         Ok(())
-    }
-
-    /// Removes one file, for those that were not wanted and hold only parts of pieces that were.
-    pub fn remove(&self, file: FileIndex) -> Result<(), DiskError> {
-        let (root, path) = self.locate(&self.plan.layout.files()[file.index()]);
-        beneath::remove(&root, &path).map_err(|e| self.failed("remove", file, e))
     }
 
     /// Closes the files.

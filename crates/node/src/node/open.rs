@@ -124,7 +124,15 @@ fn look(
     wanted: &Bitfield,
     priorities: &[FilePriority],
 ) -> Result<(Arc<Storage>, Resume), String> {
-    let storage = |place| Arc::new(Storage::new(plan.clone(), place, inner.files.clone()));
+    let skipped = |file: FileIndex| priorities.get(file.index()) == Some(&FilePriority::Skip);
+    let mut parts = std::ffi::OsString::from(".");
+    parts.push(&end.top);
+    parts.push(".parts");
+    let parts = end.parent.join(parts);
+    let storage = |place| {
+        let storage = Storage::new(plan.clone(), place, inner.files.clone());
+        Arc::new(if priorities.is_empty() { storage } else { storage.hiding(parts.clone(), |f| !skipped(f)) })
+    };
     let shown = end.path().display().to_string();
     let exists = end.path().symlink_metadata().is_ok();
     match &torrent.target {

@@ -202,3 +202,30 @@ async fn a_seed_must_be_whole_and_two_nodes_need_two_folders() {
     let error = run(&x, seed(&m, &yard.at("from/tree/a"))).await.unwrap_err();
     assert!(error.contains("is one file"), "{error}");
 }
+
+#[tokio::test]
+async fn only_what_is_selected_is_shown() {
+    for (format, hidden) in [(Format::V1, true), (Format::Hybrid, false)] {
+        let yard = Yard::new();
+        let m = content(&yard.at("from"), format, 64 << 10);
+        let x = node(&yard.at("x")).await;
+        run(&x, seed(&m, &yard.at("from/tree"))).await.unwrap();
+        let select: Select = Arc::new(|layout| {
+            let wanted = |f: &base::FileEntry| {
+                if f.path == "tree/a" { swarm::FilePriority::Normal } else { swarm::FilePriority::Skip }
+            };
+            layout.files().iter().map(wanted).collect()
+        });
+        // The second time there is nobody to ask, and no need to.
+        for peers in [x.listen_addrs(), &[]] {
+            let y = node(&yard.at("y")).await;
+            run(&y, Add { select: Some(select.clone()), ..get(&m, &yard.at("to"), peers) }).await.unwrap();
+            y.shutdown().await;
+            let shown: Vec<_> =
+                std::fs::read_dir(yard.at("to/tree")).unwrap().map(|e| e.unwrap().file_name()).collect();
+            assert_eq!(shown, ["a"]);
+            assert_eq!(yard.at("to/.tree.parts").exists(), hidden);
+            assert!(std::fs::read(yard.at("to/tree/a")).unwrap() == std::fs::read(yard.at("from/tree/a")).unwrap());
+        }
+    }
+}
