@@ -265,6 +265,13 @@ impl Node {
     }
 }
 
+/// Dropped without [`Node::shutdown`], a node ends as if it was killed: nothing is said to anybody, nothing is saved.
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.inner.inbox.put_one(Msg::Halt);
+    }
+}
+
 fn words(listen: Listen) -> String {
     match listen {
         Listen::At(addr) => addr.to_string(),

@@ -64,6 +64,8 @@ pub(crate) enum Msg {
     Disk(Work),
     /// Blocks of this torrent are read from here; None: no more.
     Storage(TorrentId, Option<Arc<Storage>>),
+    /// End now, without a good-bye.
+    Halt,
 }
 
 /// What the loop has to tell or leaves to others.
@@ -86,6 +88,8 @@ pub(crate) struct Driver {
     poll: Poll,
     listeners: Vec<TcpListener>,
     udp: Vec<UdpSocket>,
+    /// Those that had more datagrams than one turn takes.
+    udp_again: Vec<usize>,
     inbox: Arc<Inbox<Msg>>,
     news: mpsc::Sender<News>,
     disk: Disk,
@@ -133,6 +137,7 @@ impl Driver {
             poll,
             listeners,
             udp,
+            udp_again: Vec::new(),
             inbox,
             news,
             disk,
@@ -178,6 +183,7 @@ impl Driver {
             }
             self.disk.take_read(&mut reads);
             reads.drain(..).for_each(|read| self.read_done(now, read));
+            std::mem::take(&mut self.udp_again).into_iter().for_each(|i| self.datagrams(now, i));
             if self.accept_again.is_some_and(|at| at <= now) {
                 self.accept_again = None;
                 (0..self.listeners.len()).for_each(|i| self.accept(now, i));
@@ -207,7 +213,7 @@ impl Driver {
     }
 
     fn sleep(&self) -> Option<Duration> {
-        if !self.to_read.is_empty() || !self.to_write.is_empty() {
+        if !self.to_read.is_empty() || !self.to_write.is_empty() || !self.udp_again.is_empty() {
             return Some(Duration::ZERO);
         }
         [self.engine.deadline(), self.accept_again].into_iter().flatten().min().map(|at| self.clock.until(at))
@@ -264,6 +270,7 @@ impl Driver {
             Msg::Disk(work) => self.disk.add(work),
             Msg::Storage(torrent, Some(storage)) => drop(self.storages.insert(torrent, storage)),
             Msg::Storage(torrent, None) => drop(self.storages.remove(&torrent)),
+            Msg::Halt => self.finished = true,
         }
     }
 
@@ -414,16 +421,16 @@ impl Driver {
 
     fn datagrams(&mut self, now: Instant, socket: usize) {
         let mut buf = [0; DATAGRAM_MAX];
-        for turn in 0.. {
+        for _ in 0..DATAGRAM_TURN {
             match self.udp[socket].recv_from(&mut buf) {
-                // Beyond a turn they are dropped: who floods us gets no more of our time.
-                Ok((n, from)) if turn < DATAGRAM_TURN => {
-                    self.handle(now, Input::Datagram { from, data: buf[..n].to_vec() });
-                }
+                Ok((n, from)) => self.handle(now, Input::Datagram { from, data: buf[..n].to_vec() }),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 // An error of an earlier datagram (its port is closed) is no error of this socket.
-                _ => {}
+                Err(_) => {}
             }
+        }
+        if !self.udp_again.contains(&socket) {
+            self.udp_again.push(socket);
         }
     }
 

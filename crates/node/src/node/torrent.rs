@@ -56,12 +56,14 @@ pub struct Add {
     pub select: Option<Select>,
     /// Fetch the pieces in order.
     pub sequential: bool,
+    /// Whoever adds it to seed it has hashed the content just now, to make the torrent: it is not hashed once more.
+    pub hashed: bool,
 }
 
 impl Add {
     /// Adds `what`, all of it, in whatever order is best.
     pub fn new(what: What, target: Target) -> Self {
-        Add { what, target, peers: Vec::new(), trackers: Vec::new(), select: None, sequential: false }
+        Add { what, target, peers: Vec::new(), trackers: Vec::new(), select: None, sequential: false, hashed: false }
     }
 
     /// What the engine is told of it.
@@ -92,6 +94,7 @@ pub(super) struct Torrent {
     hashes: InfoHashes,
     pub(super) target: Target,
     pub(super) select: Option<Select>,
+    pub(super) hashed: bool,
     /// How far the check of what is there has come, and how far it has to go; 0 while there is none.
     pub(super) meter: Meter,
     pub(super) to_check: AtomicU64,
@@ -139,6 +142,7 @@ impl Torrent {
             hashes,
             target: add.target.clone(),
             select: add.select.clone(),
+            hashed: add.hashed,
             meter: Meter::default(),
             to_check: AtomicU64::new(0),
             state: Mutex::new(state),
