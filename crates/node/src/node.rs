@@ -2,7 +2,7 @@
 //!
 //! It starts the loop's thread and the disk's, keeps a record of each torrent, opens and finishes their files, and saves
 //! their state. What to do is decided by [`engine::Engine`]; where content lies and what of it is believed, in
-//! [`mod@open`].
+//! `open`.
 
 mod event;
 mod open;

@@ -229,3 +229,32 @@ async fn only_what_is_selected_is_shown() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_tracker_brings_them_together() {
+    for udp in [false, true] {
+        let yard = Yard::new();
+        let m = content(&yard.at("from"), Format::Hybrid, 64 << 10);
+        let tracker = crate::tracker_server::TrackerServer::start(tracker::server::Config::small()).unwrap();
+        let url = if udp {
+            let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("udp://{}/announce", socket.local_addr().unwrap());
+            tokio::spawn(tracker.clone().serve_udp(socket));
+            url
+        } else {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/announce", listener.local_addr().unwrap());
+            tokio::spawn(tracker.clone().serve_http(listener));
+            url
+        };
+        let told = |add| Add { trackers: vec![url.clone()], ..add };
+        let (a, b) = (node(&yard.at("a")).await, node(&yard.at("b")).await);
+        run(&a, told(seed(&m, &yard.at("from/tree")))).await.unwrap();
+        run(&b, told(get(&m, &yard.at("to"), &[]))).await.unwrap();
+        same(&yard.at("from/tree"), &yard.at("to/tree"));
+        // They say good-bye.
+        a.shutdown().await;
+        b.shutdown().await;
+        assert_eq!(tracker.lock().totals().peers, 0);
+    }
+}
