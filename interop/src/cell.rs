@@ -104,7 +104,11 @@ impl Cell {
     /// Can the client do it at all?
     #[must_use]
     pub fn works(self) -> bool {
-        self.format != Format::V2 || self.client.knows_v2()
+        match self.format {
+            Format::V1 => true,
+            Format::Hybrid => self.client.reads_hybrids(),
+            Format::V2 => self.client.knows_v2(),
+        }
     }
 
     /// Does the client store pad files here, as if they were files?
@@ -148,15 +152,15 @@ impl Cell {
         client.add(torrent, &place.folder.join("seed"))?;
         process::until(PATIENCE, "the client to have checked its data", || client.complete())?;
         let hash = self.format.wire_hash(created);
-        process::until(
-            PATIENCE,
-            "the client to announce itself as a seed",
-            || Ok(tracker.scrape(hash)?.complete == 1),
-        )?;
+        tracker.await_counts(hash, "the client to announce itself as a seed", |c| c.complete == 1)?;
         let out = place.sub("out")?;
         let mut get = shoal::get(place, &torrent.to_string_lossy(), &out, &[])?;
         let done = shoal::complete(&mut get, PATIENCE)?;
-        ensure!(done["bytes"] == created["bytes"], "fetched {} bytes of {}", done["bytes"], created["bytes"]);
+        // Padding is never asked for by itself, but a block may hold some behind the end of a file.
+        let (fetched, content_bytes) = (number(&done["bytes"])?, number(&created["bytes"])?);
+        let padding_max = if self.format == Format::V1 { 0 } else { content_bytes / 10 };
+        let fits = (content_bytes..=content_bytes + padding_max).contains(&fetched);
+        ensure!(fits, "fetched {fetched} bytes of {content_bytes}");
         content::compare(content, &out.join(self.shape.name()), Empty::Present)?;
         let counts = tracker.scrape(hash)?;
         ensure!(counts.downloaded == 1 && counts.incomplete == 0, "after shoal completed and left: {counts:?}");
@@ -167,7 +171,7 @@ impl Cell {
         let mut tracker = Tracker::start(place)?;
         let seed = shoal::seed(place, torrent, content, &[])?;
         let hash = self.format.wire_hash(created);
-        process::until(PATIENCE, "shoal to announce itself as a seed", || Ok(tracker.scrape(hash)?.complete == 1))?;
+        tracker.await_counts(hash, "shoal to announce itself as a seed", |c| c.complete == 1)?;
         let mut client = self.client.start(place)?;
         let out = place.sub("out")?;
         client.add(torrent, &out)?;
@@ -179,11 +183,9 @@ impl Cell {
             Ok(difference.is_ok())
         })
         .or(difference)?;
-        process::until(
-            PATIENCE,
-            "the client to announce its completion",
-            || Ok(tracker.scrape(hash)?.downloaded >= 1),
-        )?;
+        if self.client.tells_completion_at_once() {
+            tracker.await_counts(hash, "the client to announce its completion", |c| c.downloaded == 1)?;
+        }
         drop(seed);
         Ok(())
     }
@@ -203,6 +205,10 @@ impl Cell {
         });
         watched.context("the client was expected to refuse the torrent")
     }
+}
+
+fn number(value: &Value) -> Result<u64> {
+    value.as_u64().with_context(|| format!("{value} is no number"))
 }
 
 /// Makes a .torrent with `shoal torrent create`; gives what that printed.

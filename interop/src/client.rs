@@ -80,6 +80,18 @@ impl Kind {
         if self == Self::Transmission { Empty::MayMiss } else { Empty::Present }
     }
 
+    /// Does it read hybrids, as v1? Transmission 3.00 takes no dictionary with an empty key, and v2 file trees are full of them.
+    #[must_use]
+    pub fn reads_hybrids(self) -> bool {
+        self != Self::Transmission
+    }
+
+    /// Does it tell the tracker at once that it has completed? rtorrent waits five minutes since its last announce.
+    #[must_use]
+    pub fn tells_completion_at_once(self) -> bool {
+        self != Self::Rtorrent
+    }
+
     /// Does it know BEP 52?
     #[must_use]
     pub fn knows_v2(self) -> bool {

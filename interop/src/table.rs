@@ -15,7 +15,9 @@ const HEAD: &str = "# Interoperation\n\n\
 const NOTES: &str = "\n¹ Knows no pad files (BEP 47): it stores them in `.pad` and needs them there to seed. Shoal needs none, sends zeros for them and\n\
     never asks for them.\n\n\
     ² Makes no empty files (all others are equal).\n\n\
-    ³ Knows no BitTorrent v2 (BEP 52) and refuses the .torrent, which is tested too. That is why `--format auto` never makes v2 alone.\n";
+    ³ Knows no BitTorrent v2 (BEP 52) and refuses the .torrent, which is tested too. That is why `--format auto` never makes v2 alone.\n\n\
+    ⁴ Transmission 3.00 takes no .torrent in which a dictionary has an empty key, and every v2 file tree has one, that of other programs\n\
+    too; 4.0 reads hybrids. For users of the old one: `--format v1`.\n";
 
 /// The whole page.
 #[must_use]
@@ -51,13 +53,15 @@ fn columns() -> impl Iterator<Item = (Format, Shape)> {
 }
 
 fn verdict(cell: Cell) -> &'static str {
+    if !cell.works() {
+        return if cell.format == Format::V2 { "no ³" } else { "no ⁴" };
+    }
     let no_empty =
         cell.role == Role::Leeches && cell.shape == Shape::Tree && cell.client.makes_empty_files() == Empty::MayMiss;
-    match (cell.works(), cell.stores_pads(), no_empty) {
-        (true, false, false) => "yes",
-        (true, true, false) => "yes ¹",
-        (true, false, true) => "yes ²",
-        (true, true, true) => "yes ¹ ²",
-        (false, ..) => "no ³",
+    match (cell.stores_pads(), no_empty) {
+        (false, false) => "yes",
+        (true, false) => "yes ¹",
+        (false, true) => "yes ²",
+        (true, true) => "yes ¹ ²",
     }
 }

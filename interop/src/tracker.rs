@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, ensure};
 
 use crate::place::Place;
+use crate::process::{self, PATIENCE};
 use crate::rpc;
 use crate::shoal::Running;
 
@@ -57,6 +58,19 @@ impl Tracker {
             Via::Udp => "udp",
         };
         format!("{scheme}://{}:{PORT}/announce", place.address(HOST_TRACKER))
+    }
+
+    /// Waits until what it knows of an info-hash is as wanted.
+    ///
+    /// # Errors
+    /// When it never is; the error shows what it was.
+    pub fn await_counts(&mut self, info_hash: &str, what: &str, wanted: impl Fn(Counts) -> bool) -> Result<()> {
+        let mut last = Counts::default();
+        let waited = process::until(PATIENCE, what, || {
+            last = self.scrape(info_hash)?;
+            Ok(wanted(last))
+        });
+        waited.with_context(|| format!("{last:?}"))
     }
 
     /// What it knows of an info-hash, given in hex; SHA-256 is cut to 20 bytes as on the wire.

@@ -34,9 +34,11 @@ impl Rtorrent {
             "system.daemon.set = true\nsession.path.set = \"{}\"\nnetwork.bind_address.set = {address}\n\
              network.port_range.set = {PEER_PORT}-{PEER_PORT}\nnetwork.port_random.set = no\ndht.mode.set = disable\n\
              protocol.pex.set = no\nprotocol.encryption.set = allow_incoming,try_outgoing,enable_retry\n\
-             pieces.hash.on_completion.set = yes\nnetwork.scgi.open_local = \"{}\"\n",
+             network.scgi.open_local = \"{}\"\n\
+             log.open_file = \"log\", \"{}\"\nlog.add_output = \"tracker_debug\", \"log\"\n",
             text(&session)?,
-            text(&socket)?
+            text(&socket)?,
+            text(&folder.join("trackers.log"))?
         );
         let file = folder.join("rtorrent.rc");
         fs::write(&file, settings).context("cannot write rtorrent.rc")?;

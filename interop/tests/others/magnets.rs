@@ -29,9 +29,8 @@ fn we_fetch(format: Format) -> Result<()> {
     let mut tracker = Tracker::start(&place)?;
     let mut seed = Libtorrent::start(&place)?;
     seed.add(&torrent, &place.folder.join("seed"))?;
-    process::until(PATIENCE, "libtorrent to announce itself as a seed", || {
-        Ok(tracker.scrape(format.wire_hash(&created))?.complete == 1)
-    })?;
+    let hash = format.wire_hash(&created);
+    tracker.await_counts(hash, "libtorrent to announce itself as a seed", |c| c.complete == 1)?;
     let out = place.sub("out")?;
     let mut get = shoal::get(&place, created["magnet"].as_str().context("no magnet")?, &out, &[])?;
     shoal::complete(&mut get, PATIENCE)?;
