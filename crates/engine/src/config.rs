@@ -34,6 +34,9 @@ pub struct Config {
     pub port_v6: Option<u16>,
     /// Number of shards that torrents are spread over.
     pub shards: usize,
+    /// A deliberate mistake of all torrents.
+    #[cfg(feature = "flaws")]
+    pub flaw: Option<swarm::Flaw>,
 }
 
 impl Default for Config {
@@ -52,6 +55,8 @@ impl Default for Config {
             requests_max: 500,
             port_v6: None,
             shards: 1,
+            #[cfg(feature = "flaws")]
+            flaw: None,
         }
     }
 }

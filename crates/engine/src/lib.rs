@@ -42,6 +42,8 @@ impl<P: Payload> Engine<P> {
             connections_max: config.torrent_connections_max,
             unchoke_slots: config.unchoke_slots,
             requests_max: config.requests_max,
+            #[cfg(feature = "flaws")]
+            flaw: config.flaw,
         });
         let config = Arc::new(config);
         let shards = (0..config.shards.max(1))

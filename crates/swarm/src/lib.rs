@@ -5,6 +5,7 @@ pub mod bucket;
 mod candidates;
 pub mod choker;
 pub mod disk;
+mod flaw;
 mod io;
 mod metadata;
 pub mod picker;
@@ -14,6 +15,7 @@ mod session;
 mod status;
 mod torrent;
 
+pub use flaw::Flaw;
 pub use io::{CloseReason, Event, FilePriority, Input, NewPeer, Output, Resume, Segment, Source, Transmit};
 pub use pieces::{PeerSlot, Pieces};
 pub use session::OURS;

@@ -147,13 +147,7 @@ fn stats<P: Payload>(torrent: &Torrent<P>) -> Stats {
     // Whoever left files out is no seed to others, though it wants nothing more (BEP 21).
     let partial_seed = torrent.left() == Some(0) && torrent.have().is_some_and(|h| !h.is_full());
     let left = if partial_seed { torrent.missing() } else { torrent.left() };
-    Stats {
-        uploaded,
-        downloaded,
-        left: left.unwrap_or(16 * 1024),
-        partial_seed,
-        wants_peers: torrent.wants_peers(),
-    }
+    Stats { uploaded, downloaded, left: left.unwrap_or(16 * 1024), partial_seed, wants_peers: torrent.wants_peers() }
 }
 
 /// What people are told of a tracker.

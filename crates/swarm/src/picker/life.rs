@@ -138,6 +138,11 @@ impl Picker {
         self.open_at(piece).map(|at| self.open[at].blocks.iter().map(|block| block.state()))
     }
 
+    /// Requests that are open, copies of the end game counted.
+    pub fn asked(&self) -> usize {
+        self.open.iter().map(|partial| partial.requests().count()).sum()
+    }
+
     /// Pieces that are open, in no order.
     pub fn open_pieces(&self) -> impl Iterator<Item = PieceIndex> + '_ {
         self.open.iter().map(|partial| partial.piece)

@@ -6,7 +6,7 @@ use crate::disk::{BlockDigest, DiskDone, DiskJob};
 use crate::picker::{Affinity, PickOpts, Picker, Received};
 use crate::pieces::PeerSlot;
 use crate::session::{Request, UNASKED_MAX};
-use crate::{CloseReason, Event, Output};
+use crate::{CloseReason, Event, Flaw, Output};
 use base::{BlockIndex, Instant, Payload, PieceIndex};
 use wire::message::Message;
 
@@ -17,7 +17,8 @@ impl<P: Payload> Torrent<P> {
             return;
         }
         let (Some(s), Some(open)) = (self.sessions.get_mut(&slot), &mut self.open) else { return };
-        if s.peer_choking || !s.am_interested || now < s.hold_until {
+        let choked = s.peer_choking && !self.settings.has(Flaw::AsksWhileChoked);
+        if choked || !s.am_interested || now < s.hold_until {
             return;
         }
         let room = s.requests_max().saturating_sub(s.requests.len());
@@ -124,6 +125,9 @@ impl<P: Payload> Torrent<P> {
 
     /// Takes back a request: somebody else was faster.
     fn cancel(&mut self, now: Instant, slot: PeerSlot, piece: PieceIndex, block: BlockIndex) {
+        if self.settings.has(Flaw::NeverCancels) {
+            return;
+        }
         let (Some(s), Some(open)) = (self.sessions.get_mut(&slot), &self.open) else { return };
         let Some(at) = s.requests.iter().position(|r| r.piece == piece && r.block == block) else { return };
         if let Some((_, true)) = s.remove_request(at) {
@@ -139,12 +143,18 @@ impl<P: Payload> Torrent<P> {
     pub(super) fn check_piece(&mut self, piece: PieceIndex) {
         let digests = self.open.as_ref().is_some_and(|o| !o.blame.is_quiet());
         self.out.push_back(Output::Disk(DiskJob::Check { piece, digests }));
+        if self.settings.has(Flaw::TellsTooEarly)
+            && let Some(open) = &mut self.open
+        {
+            open.have_log.push(piece);
+        }
     }
 
     pub(super) fn disk_done(&mut self, now: Instant, done: DiskDone) {
         match done {
             DiskDone::Written { len, .. } => self.backlog = self.backlog.saturating_sub(u64::from(len)),
             DiskDone::Checked { piece, ok, digests } => {
+                let ok = ok || self.settings.has(Flaw::TrustsEverybody);
                 if self.checked_existing(now, piece, ok) {
                     return;
                 }
@@ -204,7 +214,10 @@ impl<P: Payload> Torrent<P> {
         let senders = open.picker.piece_bad(piece);
         // A piece that is not all there, for which no digests come, proves nothing against anybody.
         let blocks: Vec<_> = senders.iter().copied().zip(digests.iter().copied()).collect();
-        let verdict = if digests.is_empty() { None } else { Some(open.blame.failed(piece, &blocks)) };
+        let mut verdict = if digests.is_empty() { None } else { Some(open.blame.failed(piece, &blocks)) };
+        if let (true, Some(v)) = (self.settings.has(Flaw::BansTheLast), &mut verdict) {
+            v.ban = senders.iter().rev().flatten().take(1).copied().collect();
+        }
         self.totals.wasted += u64::from(len);
         for (i, sender) in senders.iter().enumerate() {
             if let Some(slot) = sender {

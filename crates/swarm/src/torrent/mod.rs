@@ -50,11 +50,36 @@ pub struct Settings {
     pub unchoke_slots: usize,
     /// Requests open to one peer at most.
     pub requests_max: u16,
+    /// A deliberate mistake.
+    #[cfg(feature = "flaws")]
+    pub flaw: Option<crate::Flaw>,
+}
+
+impl Settings {
+    /// Does this torrent make this mistake on purpose? Never, outside of tests.
+    #[cfg(feature = "flaws")]
+    fn has(&self, flaw: crate::Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    #[cfg(not(feature = "flaws"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    const fn has(&self, _flaw: crate::Flaw) -> bool {
+        false
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { client: "Shoal".into(), port: 0, connections_max: 50, unchoke_slots: 8, requests_max: 500 }
+        Settings {
+            client: "Shoal".into(),
+            port: 0,
+            connections_max: 50,
+            unchoke_slots: 8,
+            requests_max: 500,
+            #[cfg(feature = "flaws")]
+            flaw: None,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::blame::Blame;
 use crate::disk::DiskJob;
 use crate::picker::{Order, Picker, Priority};
 use crate::pieces::Pieces;
-use crate::{CloseReason, Event, FilePriority, Output, Resume};
+use crate::{CloseReason, Event, FilePriority, Flaw, Output, Resume};
 use base::{Bitfield, Instant, Payload, PieceIndex, Plan};
 use std::sync::Arc;
 use wire::message::{Limits, Message};
@@ -42,6 +42,9 @@ impl<P: Payload> Torrent<P> {
             have_log: Vec::new(),
             complete_told: false,
         }));
+        if self.settings.has(Flaw::EverybodyInOrder) {
+            self.set_sequential(true);
+        }
         self.life = if self.life == Life::Failed { Life::Running } else { self.life };
         self.set_priorities(now, priorities);
         for piece in complete {

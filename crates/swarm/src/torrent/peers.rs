@@ -3,7 +3,7 @@
 use super::{FORMER_MAX, Life, Torrent, opening, source_is_allowed};
 use crate::pieces::{PeerSlot, Pieces};
 use crate::session::Session;
-use crate::{CloseReason, Event, NewPeer, Output, Source};
+use crate::{CloseReason, Event, Flaw, NewPeer, Output, Source};
 use base::{Instant, Payload};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -128,6 +128,9 @@ impl<P: Payload> Torrent<P> {
         self.metadata.gone(slot);
         if let Some(open) = &mut self.open {
             for r in s.take_requests() {
+                if self.settings.has(Flaw::ForgetsWhatWasAsked) {
+                    continue;
+                }
                 open.picker.abandoned(r.piece, r.block, slot);
                 self.poke = true;
             }
@@ -155,6 +158,9 @@ impl<P: Payload> Torrent<P> {
 
     /// Drops a peer for good.
     pub(super) fn ban(&mut self, now: Instant, slot: PeerSlot, why: String) {
+        if self.settings.has(Flaw::BansNobody) {
+            return;
+        }
         let addr = match self.sessions.get(&slot) {
             Some(s) => s.addr,
             None => match self.former.get(&slot) {

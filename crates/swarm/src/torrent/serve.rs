@@ -2,10 +2,10 @@
 
 use super::messages::Violation;
 use super::{Life, Torrent};
-use crate::Transmit;
 use crate::choker::{Choker, PeerView, RECHOKE, SeedMode, Seeding, Slots, TitForTat};
 use crate::pieces::PeerSlot;
 use crate::session::{Asked, Session, UPLOAD_QUEUE_MAX};
+use crate::{Flaw, Transmit};
 use base::{ConnId, Instant, Payload, PieceIndex};
 use wire::message::{Message, block_header};
 
@@ -162,7 +162,17 @@ impl<P: Payload> Torrent<P> {
         if views.is_empty() || pieces == 0 {
             return;
         }
-        let decisions = self.choker.rechoke(now, &views, &mut self.rng);
+        let mut decisions = self.choker.rechoke(now, &views, &mut self.rng);
+        if self.settings.has(Flaw::UnchokesAll) {
+            decisions.unchoke = views.iter().filter(|v| !v.unchoked).map(|v| v.slot).collect();
+        }
+        if self.settings.has(Flaw::UnchokesAll) || self.settings.has(Flaw::NeverRotates) {
+            decisions.choke.clear();
+        }
+        if self.settings.has(Flaw::NeverRotates) {
+            let taken = views.iter().filter(|v| v.unchoked).count();
+            decisions.unchoke.truncate(self.settings.unchoke_slots.saturating_sub(taken));
+        }
         for slot in decisions.choke {
             self.choke(now, slot);
         }

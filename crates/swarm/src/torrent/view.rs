@@ -146,6 +146,10 @@ impl<P: Payload> Torrent<P> {
         }
         let Some(open) = &self.open else { return Ok(()) };
         open.picker.check_invariants()?;
+        let asked: usize = self.sessions.values().map(|s| s.requests.len()).sum();
+        if open.picker.asked() != asked {
+            return Err(format!("{} blocks count as asked for, {asked} are", open.picker.asked()));
+        }
         open.picker.check_availability(self.sessions.values().filter(|s| s.counted).map(|s| &s.pieces))?;
         open.blame.check_invariants()
     }
