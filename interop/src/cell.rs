@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::client::Kind;
@@ -128,7 +128,7 @@ impl Cell {
         let torrent = place.folder.join("it.torrent");
         let created = create(&place, &content, &torrent, self.format, &Tracker::url(&place, via))?;
         if !self.works() {
-            self.is_refused(&place, &torrent)?;
+            self.is_refused(&place, &torrent, &content, &created)?;
         } else if self.role == Role::Seeds {
             self.client_seeds(&place, &torrent, &content, &created)?;
         } else {
@@ -190,20 +190,22 @@ impl Cell {
         Ok(())
     }
 
-    fn is_refused(self, place: &Place, torrent: &Path) -> Result<()> {
+    fn is_refused(self, place: &Place, torrent: &Path, content: &Path, created: &Value) -> Result<()> {
+        let mut tracker = Tracker::start(place)?;
+        let hash = self.format.wire_hash(created);
+        let seeds = self.role == Role::Seeds;
+        let _seed = if seeds { None } else { Some(shoal::seed(place, torrent, content, &[])?) };
         let mut client = self.client.start(place)?;
-        let folder = place.folder.join("seed");
+        let folder = place.sub(if seeds { "seed" } else { "out" })?;
         if client.add(torrent, &folder).is_err() {
             return Ok(());
         }
-        let end = std::time::Instant::now() + REFUSAL;
-        let watched = process::until(REFUSAL * 2, "nothing", || {
-            if matches!(client.complete(), Ok(true)) {
-                bail!("{} can do this now: the table is out of date", self.client.name());
-            }
-            Ok(std::time::Instant::now() > end)
-        });
-        watched.context("the client was expected to refuse the torrent")
+        let end = Instant::now() + REFUSAL;
+        process::until(PATIENCE, "the end of the refusal", || {
+            let works = if seeds { tracker.scrape(hash)?.complete > 0 } else { matches!(client.complete(), Ok(true)) };
+            ensure!(!works, "{} can do this now: the table is out of date", self.client.name());
+            Ok(Instant::now() > end)
+        })
     }
 }
 

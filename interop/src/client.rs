@@ -80,10 +80,11 @@ impl Kind {
         if self == Self::Transmission { Empty::MayMiss } else { Empty::Present }
     }
 
-    /// Does it read hybrids, as v1? Transmission 3.00 takes no dictionary with an empty key, and v2 file trees are full of them.
+    /// Does it read hybrids, as v1? A file tree of v2 has dictionaries with an empty key: Transmission 3.00 refuses them, and aria2 loses
+    /// them, so that it calls the torrent by a hash of its own.
     #[must_use]
     pub fn reads_hybrids(self) -> bool {
-        self != Self::Transmission
+        !matches!(self, Self::Transmission | Self::Aria2)
     }
 
     /// Does it tell the tracker at once that it has completed? rtorrent waits five minutes since its last announce.

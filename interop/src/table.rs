@@ -17,7 +17,9 @@ const NOTES: &str = "\n¹ Knows no pad files (BEP 47): it stores them in `.pad` 
     ² Makes no empty files (all others are equal).\n\n\
     ³ Knows no BitTorrent v2 (BEP 52) and refuses the .torrent, which is tested too. That is why `--format auto` never makes v2 alone.\n\n\
     ⁴ Transmission 3.00 takes no .torrent in which a dictionary has an empty key, and every v2 file tree has one, that of other programs\n\
-    too; 4.0 reads hybrids. For users of the old one: `--format v1`.\n";
+    too; 4.0 reads hybrids. For users of the old one: `--format v1`.\n\n\
+    ⁵ aria2 drops these empty keys and takes the info-hash over what is left (`aria2c -S` shows it, with hybrids of other programs too), so\n\
+    that it asks for a torrent that nobody has. For its users: `--format v1`, or the link of `shoal share`, which it fetches over HTTP.\n";
 
 /// The whole page.
 #[must_use]
@@ -54,7 +56,11 @@ fn columns() -> impl Iterator<Item = (Format, Shape)> {
 
 fn verdict(cell: Cell) -> &'static str {
     if !cell.works() {
-        return if cell.format == Format::V2 { "no ³" } else { "no ⁴" };
+        return match (cell.format, cell.client) {
+            (Format::V2, _) => "no ³",
+            (_, Kind::Transmission) => "no ⁴",
+            _ => "no ⁵",
+        };
     }
     let no_empty =
         cell.role == Role::Leeches && cell.shape == Shape::Tree && cell.client.makes_empty_files() == Empty::MayMiss;
