@@ -1,5 +1,7 @@
 //! The binary as users and programs call it: objects, errors, exit codes.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
 mod common;
 
 use common::Place;

@@ -1,5 +1,7 @@
 //! The main job over loopback: one command shares, others fetch.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
 mod common;
 
 use common::Place;

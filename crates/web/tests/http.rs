@@ -1,5 +1,7 @@
 //! Real requests over loopback against a site that shares a folder and a file.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
 use base::metainfo::create::{Draft, Facts, Format, Source};
 use base::{InfoHashes, Metainfo, PieceHasher};
 use std::collections::BTreeMap;

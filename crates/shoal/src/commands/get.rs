@@ -104,8 +104,8 @@ async fn fetch(
         let target = Target::Get { dir: dir.to_owned(), in_place: args.in_place };
         let add = Add { peers: peers.to_vec(), select, sequential: args.sequential, ..Add::new(what, target) };
         let id = node.add(add).await?;
-        let bar = all.shown.bar(&name);
-        all.map.insert(id, Transfer::new(id, name, bar));
+        let transfer = Transfer::new(id, name, &all.shown);
+        all.map.insert(id, transfer);
     }
     all.run(&mut events).await
 }
@@ -189,7 +189,7 @@ impl Transfers<'_> {
     fn fail(&mut self, id: TorrentId, message: &str) {
         let Some(transfer) = self.map.get_mut(&id).filter(|t| !t.failed) else { return };
         transfer.failed = true;
-        transfer.bar.finish_and_clear();
+        transfer.clear();
         self.voice.object(&ErrorEvent { message });
         self.shown.above(|| fail(&printable(message)));
     }

@@ -116,5 +116,6 @@ pub async fn seeding_line(node: &Node, torrents: &[TorrentId]) -> String {
             sent += status.torrent.uploaded;
         }
     }
-    format!("seeding to {peers} peers at {}, {} given so far", units::rate(rate), units::bytes(sent))
+    let noun = if peers == 1 { "peer" } else { "peers" };
+    format!("seeding to {peers} {noun} at {}, {} given so far", units::rate(rate), units::bytes(sent))
 }

@@ -54,9 +54,7 @@ pub async fn run(args: ShareArgs, global: &Global, voice: Voice) -> Result<(), F
     let listeners = listen(args.http).await?;
     let http = listeners.first().context("no listener")?.local_addr()?;
     let node = session::start(&args.network, global, Listen::Usual, None, args.limit_up).await?;
-    let result = share(&args, &node, listeners, http, public, voice).await;
-    session::end(&node, voice).await;
-    result
+    share(&args, &node, listeners, http, public, voice).await
 }
 
 async fn share(
@@ -102,6 +100,8 @@ async fn share(
     if result.is_ok() {
         result = seeds.watch(node, &mut events, voice).await;
     }
+    // The node first: it tells the tracker here, among others, that it goes.
+    session::end(node, voice).await;
     let _ = closing.send(());
     // It ends within its own limit of time.
     let _ = server.await;
@@ -181,6 +181,7 @@ impl Sharer<'_> {
         self.tell(&name, &link, &magnet, &torrent, &metainfo);
         let add = Add {
             trackers: self.local.iter().cloned().collect(),
+            hashed: true,
             ..Add::new(What::Torrent(Box::new(metainfo)), Target::Seed { path: path.to_owned() })
         };
         match self.node.add(add).await {

@@ -1,5 +1,6 @@
 //! A folder for each test, and the binary in it.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part, and nothing else can")]
 
 use serde_json::Value;

@@ -64,7 +64,7 @@ impl Shown {
     }
 
     /// One more bar.
-    pub fn bar(&self, name: &str) -> ProgressBar {
+    fn bar(&self, name: &str) -> ProgressBar {
         let bar = self.0.add(ProgressBar::new(0));
         let style = "{prefix} {wide_bar} {binary_bytes} of {binary_total_bytes} {msg}";
         if let Ok(style) = ProgressStyle::with_template(style) {
@@ -73,6 +73,15 @@ impl Shown {
         let short: String = name.chars().take(30).collect();
         bar.set_prefix(printable(&short));
         bar
+    }
+
+    /// A line of text under the bars so far.
+    fn line(&self) -> ProgressBar {
+        let line = self.0.add(ProgressBar::new_spinner());
+        if let Ok(style) = ProgressStyle::with_template("  {wide_msg}") {
+            line.set_style(style);
+        }
+        line
     }
 
     /// Prints something above the bars.
@@ -90,6 +99,8 @@ pub struct Transfer {
     pub name: String,
     /// Its bar.
     pub bar: ProgressBar,
+    /// The line under it that says what limits it.
+    why: ProgressBar,
     /// Where it is, once it is complete.
     pub path: Option<PathBuf>,
     /// It has failed, and that was told.
@@ -105,12 +116,14 @@ pub struct Transfer {
 
 impl Transfer {
     /// Begins now.
-    pub fn new(id: TorrentId, name: String, bar: ProgressBar) -> Self {
+    pub fn new(id: TorrentId, name: String, shown: &Shown) -> Self {
+        let (bar, why) = (shown.bar(&name), shown.line());
         let started = Instant::now();
         Transfer {
             id,
             name,
             bar,
+            why,
             path: None,
             failed: false,
             seeds_from: None,
@@ -137,9 +150,14 @@ impl Transfer {
         self.bar.set_message(match (status.checking, t.peers, left) {
             (Some((done, all)), ..) => format!("checking, {} %", done.saturating_mul(100) / all.max(1)),
             (None, 0, _) => "waiting for peers".into(),
-            (None, n, None) => format!("{n} peers"),
+            (None, n, None) => format!("{n} {}", noun(n)),
             (None, n, Some(left)) => {
-                format!("{}, {n} peers, {} left", units::rate(t.rate_down), units::time(Duration::from_secs(left)))
+                format!(
+                    "{}, {n} {}, {} left",
+                    units::rate(t.rate_down),
+                    noun(n),
+                    units::time(Duration::from_secs(left))
+                )
             }
         });
         if t.peers > 0 || status.checking.is_some() {
@@ -150,14 +168,19 @@ impl Transfer {
         }
     }
 
+    /// Takes its lines off the terminal.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+        self.why.finish_and_clear();
+    }
+
     /// Tells what limits it.
     pub fn explain(&mut self, text: String, voice: Voice, shown: &Shown) {
         voice.object(&Explained { name: &self.name, text: &text });
         if voice.draws() {
-            let message = format!("{} | {text}", self.bar.message());
-            self.bar.set_message(message);
+            self.why.set_message(text);
         } else if self.said.as_ref().is_none_or(|(said, at)| *said != text && at.elapsed() > REPEAT) {
-            shown.above(|| voice.note(&format!("{}: limited by {text}", self.name)));
+            shown.above(|| voice.note(&format!("{}: {text}", self.name)));
             self.said = Some((text, Instant::now()));
         }
     }
@@ -182,7 +205,7 @@ impl Transfer {
                 .collect(),
             name: &self.name,
         });
-        self.bar.finish_and_clear();
+        self.clear();
         shown.above(|| {
             let path = printable(&path);
             if bytes == 0 {
@@ -204,4 +227,8 @@ impl Transfer {
             }
         });
     }
+}
+
+fn noun(peers: u32) -> &'static str {
+    if peers == 1 { "peer" } else { "peers" }
 }
