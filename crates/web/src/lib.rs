@@ -1,6 +1,6 @@
 //! HTTP for what is shared: the link page, the bytes of files and folders with ranges, the torrent, and the tracker.
 //!
-//! A [`Site`] holds the [`Item`]s and answers requests; [`serve`] gives it listeners and limits. What happens in the
+//! A [`Site`] holds the [`Item`]s and answers requests; [`serve()`] gives it listeners and limits. What happens in the
 //! swarm is asked of whoever implements [`Live`]. RFC 9110 (semantics, conditions, ranges), RFC 6266 (names of downloads),
 //! RFC 8288 (the link to the torrent).
 //!
