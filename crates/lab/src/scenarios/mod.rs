@@ -5,6 +5,8 @@
 //! names its seed and the command that replays it.
 
 mod faults;
+#[cfg(test)]
+mod flaws;
 mod peers;
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,7 @@ pub const SCENARIOS: &[Scenario] = &[
     peers::LIARS,
     peers::STALLERS,
     peers::ORIGIN_LEAVES,
+    peers::FREE_RIDERS,
     faults::CRASH,
     faults::DISKS,
     faults::WEATHER,
@@ -101,7 +104,7 @@ pub(crate) struct Stage {
 }
 
 /// Changes a peer.
-pub(crate) type Tweak = fn(&mut PeerSpec);
+pub(crate) type Tweak = Box<dyn Fn(&mut PeerSpec)>;
 
 impl Stage {
     /// Seeds first, then leechers.
@@ -129,7 +132,7 @@ impl Stage {
 
     /// A world of these peers, with the weather that was drawn.
     pub(crate) fn world(&mut self, mut peers: Vec<PeerSpec>) -> World {
-        peers.iter_mut().for_each(self.tweak);
+        peers.iter_mut().for_each(&self.tweak);
         let weather = self.features.weather(peers.len(), self.busy(), &mut self.rng);
         let mut world = World::new(self.spec.clone(), peers);
         weather.into_iter().for_each(|(at, action)| world.at(at, action));
@@ -147,12 +150,12 @@ impl Scenario {
 
     /// Runs it.
     pub fn run(&self, seed: u64, params: &Params) -> Result<Report, Failure> {
-        self.run_with(seed, params, |_| {}, None)
+        self.run_with(seed, params, Box::new(|_| {}), None)
     }
 
     /// Runs it, and hands every line of the trace to `sink`.
     pub fn run_traced(&self, seed: u64, params: &Params, sink: Sink) -> Result<Report, Failure> {
-        self.run_with(seed, params, |_| {}, Some(sink))
+        self.run_with(seed, params, Box::new(|_| {}), Some(sink))
     }
 
     pub(crate) fn run_with(

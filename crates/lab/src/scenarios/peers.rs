@@ -79,9 +79,52 @@ pub(super) const ORIGIN_LEAVES: Scenario = Scenario {
     verdict: |world: &World, report| {
         waste_at_most(report, 0.1)?;
         let stayed = world.stats().any(|(spec, stats)| spec.have == crate::Have::All && stats.left_at.is_none());
-        if stayed && report.results.leechers > 1 { Err("the seed was needed to the end".into()) } else { Ok(()) }
+        if stayed && report.results.leechers > 1 {
+            return Err("the seed was needed to the end".into());
+        }
+        let given: u64 = world.stats().filter(|(s, _)| s.have == crate::Have::All).map(|(_, s)| s.sent).sum();
+        let copies = given as f64 / report.parameters.bytes() as f64;
+        // Rarest first spreads what nobody else has yet: about two copies leave the seed where order would take a copy for
+        // each of its slots.
+        if report.parameters.draw == 0 && copies > 4.0 {
+            return Err(format!("the seed gave {copies:.1} copies until one was spread"));
+        }
+        Ok(())
     },
 };
+
+/// Peers that give nothing.
+pub(super) const FREE_RIDERS: Scenario = Scenario {
+    name: "free-riders",
+    about: "every second leecher gives next to nothing, and is to be served behind those who give",
+    params: |p| (p.leechers, p.pieces, p.down) = (40, 160, 2_000_000),
+    build: |stage| {
+        let mut peers = stage.peers();
+        for ix in stage.leechers().filter(|ix| ix % 2 == 0) {
+            peers[ix].link.up = FREE_RIDER_UP;
+        }
+        stage.world(peers)
+    },
+    verdict: |world, report| {
+        waste_at_most(report, 0.1)?;
+        let median = |rides: bool| {
+            let leechers = world.stats().filter(|(spec, _)| spec.have != crate::Have::All);
+            let these = leechers.filter(|(spec, _)| (spec.link.up == FREE_RIDER_UP) == rides);
+            let mut times: Vec<_> =
+                these.filter_map(|(_, s)| Some((s.complete_at? - s.started_at?).as_secs_f64())).collect();
+            times.sort_by(f64::total_cmp);
+            times.get(times.len() / 2).copied().unwrap_or_default()
+        };
+        let (give, ride) = (median(false), median(true));
+        if report.parameters.draw == 0 && ride < 1.3 * give {
+            return Err(format!("who gives was done after {give:.1} s, who does not after {ride:.1} s"));
+        }
+        Ok(())
+    },
+};
+
+/// Uplink of who gives nothing: just enough to ask for things.
+const FREE_RIDER_UP: u64 = 3_000;
 
 /// The run of Bharambe et al., for speed.
 pub(super) const LARGE: Scenario = Scenario {

@@ -184,13 +184,13 @@ impl Peer {
     }
 }
 
-/// Where a peer listens: 10.0.0.1 and up.
+/// Where a peer listens: 1.0.0.1 and up. Global, so that bans hold for the address whatever the port.
 pub(super) fn addr_of(ix: PeerIx) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0001 + ix)), PORT)
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(0x0100_0001 + ix)), PORT)
 }
 
 /// The peer with this address, if there is one in a world of `count`.
 pub(super) fn peer_at(addr: IpAddr, count: usize) -> Option<PeerIx> {
     let IpAddr::V4(ip) = addr else { return None };
-    ip.to_bits().checked_sub(0x0a00_0001).filter(|ix| (*ix as usize) < count)
+    ip.to_bits().checked_sub(0x0100_0001).filter(|ix| (*ix as usize) < count)
 }

@@ -1,4 +1,4 @@
-//! The tracker of a world: the production one. It stands at 10.255.255.254; what is asked of it travels for a while.
+//! The tracker of a world: the production one. It stands at 1.255.255.254; what is asked of it travels for a while.
 
 use super::WorldSpec;
 use base::{Instant, Rng};
@@ -7,7 +7,7 @@ use tracker::HttpReply;
 use tracker::server::{Config, Server};
 
 /// Where it stands, outside of what worlds give to peers.
-const HOST: &str = "10.255.255.254:6969";
+const HOST: &str = "1.255.255.254:6969";
 
 /// The production tracker.
 #[derive(Debug)]
