@@ -137,3 +137,23 @@ fn what_is_there_and_something_else_is_left_alone() {
     place.fails(1, &args, &["out/tree", "exists"]);
     assert_eq!(fs::read_to_string(place.path("out/tree/a.bin")).unwrap(), "mine");
 }
+
+#[test]
+fn names_that_are_not_safe_everywhere_are_shared_all_the_same() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let place = Place::new();
+    fs::create_dir_all(place.path("odd/\u{dc}")).unwrap();
+    let bytes = std::ffi::OsStr::from_bytes(b"bad\xffbytes");
+    fs::write(place.path("odd").join(bytes), "1").unwrap();
+    fs::write(place.path("odd/tab\tname"), "2").unwrap();
+    fs::write(place.path("odd/\u{dc}/a#b?c%20&<d>.txt"), "3").unwrap();
+    let mut share = place.start(&[SHARE, &["odd"]].concat());
+    let link = share.event("shared")["link"].as_str().unwrap().to_owned();
+    share.event("seeding");
+    place.json(&[GET, &[&link, "-o", "out"]].concat());
+    for (file, content) in [("bad_bytes", "1"), ("tab_name", "2"), ("\u{dc}/a#b?c%20&<d>.txt", "3")] {
+        assert_eq!(fs::read_to_string(place.path("out/odd").join(file)).unwrap(), content, "{file}");
+    }
+    place.json(&["torrent", "create", "odd", "-o", "t.torrent"]);
+    place.json(&["torrent", "verify", "t.torrent", "odd"]);
+}

@@ -5,11 +5,12 @@
 
 use super::beneath::{self, Access};
 use super::files::{FileCache, OpenFile};
-use base::{FileEntry, FileIndex, FileKind, PieceIndex, Plan};
+use base::{FileEntry, FileIndex, FileKind, Info, PieceIndex, Plan};
 use rustix::io::Errno;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{IoSlice, IoSliceMut};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -100,6 +101,9 @@ pub struct Storage {
     files: Arc<FileCache>,
     /// Files that nobody wants, and the folder for the bytes of them that lie in pieces that are wanted.
     hidden: Option<(PathBuf, Vec<bool>)>,
+    /// Paths below the folder of files that lie there under the names that the torrent has, where those are not safe to
+    /// write anywhere.
+    own_names: BTreeMap<u32, PathBuf>,
     /// Files written to since the last [`Storage::sync`].
     unsynced: Mutex<BTreeSet<u32>>,
 }
@@ -111,7 +115,15 @@ impl Storage {
     /// The files of `plan` at `place`. Nothing is opened yet.
     pub fn new(plan: Arc<Plan>, place: Place, files: Arc<FileCache>) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Storage { id, plan, place: RwLock::new(place), files, hidden: None, unsynced: Mutex::default() }
+        Storage {
+            id,
+            plan,
+            place: RwLock::new(place),
+            files,
+            hidden: None,
+            own_names: BTreeMap::new(),
+            unsynced: Mutex::default(),
+        }
     }
 
     /// Puts the bytes of files that are not wanted, as far as they lie in pieces that are, into the folder `parts`: what is
@@ -123,6 +135,22 @@ impl Storage {
         let hidden: Vec<bool> = files.map(|i| hide(FileIndex(i))).collect();
         if hidden.contains(&true) && !self.plan.layout.is_single() {
             self.hidden = Some((parts, hidden));
+        }
+        self
+    }
+
+    /// Finds files also under the names that the torrent has, before they were made safe: the content that a user shares
+    /// has such names. For content that is only read.
+    #[must_use]
+    pub fn with_own_names(mut self, info: &Info) -> Self {
+        let top = self.place().path();
+        for (file, entry) in self.plan.layout.content().filter(|_| !self.plan.layout.is_single()) {
+            let own: PathBuf = info.raw_path(file).into_iter().skip(1).map(OsString::from_vec).collect();
+            let below = entry.path.split_once('/').map_or(entry.path.as_str(), |(_, below)| below);
+            let plain = own.components().all(|c| matches!(c, std::path::Component::Normal(_)));
+            if plain && own != Path::new(below) && top.join(&own).symlink_metadata().is_ok() {
+                self.own_names.insert(file.0, own);
+            }
         }
         self
     }
@@ -156,7 +184,8 @@ impl Storage {
             (place.parent.clone(), PathBuf::from(&place.top))
         } else {
             let below = entry.path.split_once('/').map_or(entry.path.as_str(), |(_, below)| below);
-            (place.path(), PathBuf::from(below))
+            let own = self.own_names.get(&file.0).cloned();
+            (place.path(), own.unwrap_or_else(|| PathBuf::from(below)))
         }
     }
 

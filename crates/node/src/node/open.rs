@@ -137,7 +137,11 @@ fn look(
     let exists = end.path().symlink_metadata().is_ok();
     match &torrent.target {
         Target::Seed { .. } => {
-            let storage = storage(end.clone());
+            let storage = Storage::new(plan.clone(), end.clone(), inner.files.clone());
+            let storage = Arc::new(match torrent.metainfo() {
+                Some(metainfo) => storage.with_own_names(&metainfo.info),
+                None => storage,
+            });
             let report = match torrent.hashed && sizes_are_right(&storage) {
                 true => Report { good: Bitfield::full(plan.geometry.piece_count()), ..Report::default() },
                 false => verify(inner, torrent, &storage, saved, Look::Seed)?,

@@ -307,7 +307,8 @@ fn storage(torrent: &Torrent, data: &Path) -> anyhow::Result<Storage> {
         _ => {}
     }
     let plan = torrent.metainfo.plan().context("the torrent has no piece layers: its pieces can't be checked")?;
-    Ok(Storage::new(Arc::new(plan), place(data)?, Arc::new(FileCache::new(64))))
+    let storage = Storage::new(Arc::new(plan), place(data)?, Arc::new(FileCache::new(64)));
+    Ok(storage.with_own_names(&torrent.metainfo.info))
 }
 
 /// The folder that `data` is in, and its name there; also of `.` and the like.
