@@ -35,7 +35,9 @@ impl<P: Payload> Torrent<P> {
         let refuse = Message::Reject { piece, begin, len };
         let open = self.open.as_ref().filter(|_| self.life == Life::Running);
         let longest = open.map_or(0, |o| o.plan.geometry.block_size().max(REQUEST_BYTES_MAX));
-        let valid = open.and_then(|o| o.plan.geometry.range_in_piece(piece, begin, len));
+        let valid = open.and_then(|o| {
+            o.plan.geometry.range_in_piece(piece, begin, len).or_else(|| range_in_padding(&o.plan, piece, begin, len))
+        });
         if open.is_some() && (valid.is_none() || len > longest) {
             return Err(Violation);
         }
@@ -103,7 +105,13 @@ impl<P: Payload> Torrent<P> {
             }
             used += u64::from(asked.len);
             out.bytes(&block_header(asked.piece.0, asked.begin, asked.len));
-            out.block(asked.piece, asked.begin, asked.len);
+            // What is behind the end of the last piece is padding that some clients ask for.
+            let end = self.open.as_ref().map_or(0, |o| o.plan.geometry.piece_len(asked.piece));
+            let there = asked.len.min(end.saturating_sub(asked.begin));
+            if there > 0 {
+                out.block(asked.piece, asked.begin, there);
+            }
+            out.bytes(&vec![0; (asked.len - there) as usize]);
             s.uploaded += u64::from(asked.len);
             s.up.add(now, u64::from(asked.len));
             self.totals.uploaded += u64::from(asked.len);
@@ -201,6 +209,15 @@ impl<P: Payload> Torrent<P> {
         }
         self.wake(slot);
     }
+}
+
+/// The piece of a request that ends behind the end of a v2 torrent, but within its last piece were that a whole one: libtorrent
+/// 2.0 pads the last file as it does all others, so that it asks for padding as well.
+fn range_in_padding(plan: &base::Plan, piece: u32, begin: u32, len: u32) -> Option<PieceIndex> {
+    let v2_only = plan.checks.merkle.is_some() && plan.checks.sha1.is_none();
+    let piece = plan.geometry.piece(piece).filter(|_| v2_only && len > 0)?;
+    let end = u64::from(begin) + u64::from(len);
+    (end <= u64::from(plan.geometry.piece_length())).then_some(piece)
 }
 
 fn view<P: Payload>(s: &Session<P>, now: Instant, pieces: u32) -> PeerView {
