@@ -29,6 +29,7 @@ pub struct Cli {
 
 /// Flags of every command.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Everywhere")]
 pub struct Global {
     /// Print one JSON object a line, for programs
     #[arg(long, global = true)]

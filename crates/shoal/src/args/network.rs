@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Network")]
 pub struct NetworkArgs {
-    /// Listen for peers here [default: the first free port from 6881, on all interfaces]
+    /// Listen for peers here [default: all interfaces; get: any port, others: the first free from 6881]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
     /// Don't use the DHT

@@ -4,7 +4,7 @@ mod explain;
 mod select;
 mod transfer;
 
-use super::session::{self, Banned, ErrorEvent};
+use super::session::{self, Banned, Complaints, ErrorEvent};
 use crate::args::{GetArgs, Global};
 use crate::failure::Failure;
 use crate::say::{Voice, fail, printable};
@@ -86,8 +86,9 @@ async fn fetch(
     voice: Voice,
 ) -> Result<(), Failure> {
     let mut events = node.events();
-    let mut all =
-        Transfers { node: node.clone(), args, selection, voice, shown: Shown::new(voice), map: BTreeMap::new() };
+    let shown = Shown::new(voice);
+    let complaints = Complaints::default();
+    let mut all = Transfers { node: node.clone(), args, selection, voice, shown, complaints, map: BTreeMap::new() };
     for source in sources {
         let what = match source {
             Source::Magnet(magnet) => What::Magnet(*magnet),
@@ -117,6 +118,7 @@ struct Transfers<'a> {
     selection: &'a Selection,
     voice: Voice,
     shown: Shown,
+    complaints: Complaints,
     map: BTreeMap<TorrentId, Transfer>,
 }
 
@@ -176,13 +178,11 @@ impl Transfers<'_> {
                 voice.object(&Banned { peer: addr, why: &why });
                 self.shown.above(|| voice.note(&format!("{addr} is banned: {why}")));
             }
-            Event::Tracker { url, error: Some(error), .. } => {
-                self.shown.above(|| voice.note(&format!("the tracker {url} fails: {error}")));
+            event => {
+                if let Some(text) = self.complaints.of(&event) {
+                    self.shown.above(|| voice.note(&text));
+                }
             }
-            Event::Tracker { url, warning: Some(warning), .. } => {
-                self.shown.above(|| voice.note(&format!("the tracker {url} warns: {warning}")));
-            }
-            _ => {}
         }
     }
 

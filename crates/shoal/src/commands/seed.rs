@@ -1,6 +1,6 @@
 //! `shoal seed`: seeds data that is there, as a .torrent describes it.
 
-use super::session::{self, ErrorEvent, Seeding};
+use super::session::{self, Complaints, ErrorEvent, Seeding};
 use super::torrent::{TRACKERS, check_url};
 use crate::args::{Global, SeedArgs};
 use crate::failure::Failure;
@@ -45,6 +45,7 @@ pub async fn run(args: SeedArgs, global: &Global, voice: Voice) -> Result<(), Fa
 pub struct Seeds {
     /// Their names.
     pub names: BTreeMap<TorrentId, String>,
+    complaints: Complaints,
 }
 
 impl Seeds {
@@ -87,13 +88,11 @@ impl Seeds {
                 line.above(|| fail(&printable(error)));
                 self.names.remove(&news.torrent);
             }
-            Event::Tracker { url, error: Some(error), .. } => {
-                line.above(|| voice.note(&format!("the tracker {url} fails: {error}")));
+            event => {
+                if let Some(text) = self.complaints.of(event) {
+                    line.above(|| voice.note(&text));
+                }
             }
-            Event::Tracker { url, warning: Some(warning), .. } => {
-                line.above(|| voice.note(&format!("the tracker {url} warns: {warning}")));
-            }
-            _ => {}
         }
     }
 

@@ -7,8 +7,9 @@ use crate::say::Voice;
 use crate::units::{self, Rate};
 use anyhow::Context as _;
 use base::TorrentId;
-use node::{Listen, Node, NodeConfig};
+use node::{Event, Listen, Node, NodeConfig};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -118,4 +119,24 @@ pub async fn seeding_line(node: &Node, torrents: &[TorrentId]) -> String {
     }
     let noun = if peers == 1 { "peer" } else { "peers" };
     format!("seeding to {peers} {noun} at {}, {} given so far", units::rate(rate), units::bytes(sent))
+}
+
+/// What trackers complain about, each once: they are asked again and again.
+#[derive(Debug, Default)]
+pub struct Complaints(BTreeSet<String>);
+
+impl Complaints {
+    /// Different complaints that are remembered; further ones are not told.
+    const MAX: usize = 1_000;
+
+    /// What to tell of an event, if it is one of a tracker's and was not told yet.
+    pub fn of(&mut self, event: &Event) -> Option<String> {
+        let (url, what) = match event {
+            Event::Tracker { url, error: Some(error), .. } => (url, error),
+            Event::Tracker { url, warning: Some(warning), .. } => (url, warning),
+            _ => return None,
+        };
+        let text = format!("the tracker {url} says: {what}");
+        (self.0.len() < Complaints::MAX && self.0.insert(text.clone())).then_some(text)
+    }
 }
