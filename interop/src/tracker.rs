@@ -45,8 +45,17 @@ impl Tracker {
     /// # Errors
     /// When it does not come up.
     pub fn start(place: &Place) -> Result<Self> {
+        Self::start_with(place, &[])
+    }
+
+    /// The same, with more flags.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_with(place: &Place, more: &[&str]) -> Result<Self> {
         let address = format!("{}:{PORT}", place.address(HOST_TRACKER));
-        let running = Running::start(place, "tracker", &["tracker", "--http", &address, "--udp", &address])?;
+        let args = [&["tracker", "--http", &address, "--udp", &address], more].concat();
+        let running = Running::start(place, "tracker", &args)?;
         Ok(Self { running, address })
     }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use interop::cell::{self, Format};
 use interop::content::{self, Shape};
 use interop::place::Place;
+use interop::process::PATIENCE;
 use interop::tracker::{Tracker, Via};
 use interop::{process, shoal};
 use libtest_mimic::Trial;
@@ -21,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         crate::trial("errors/a-read-only-folder", a_read_only_folder),
         crate::trial("errors/a-full-disk", a_full_disk),
         crate::trial("errors/bad-data", bad_data),
+        crate::trial("errors/a-tracker-that-refuses", a_tracker_that_refuses),
     ]
 }
 
@@ -91,6 +93,25 @@ fn bad_data() -> Result<()> {
         shoal::command(&place, "shoal-short")?.args(["torrent", "verify"]).arg(&torrent).arg(&content),
     )?;
     ensure!(status.status.code() == Some(1), "all pieces are bad, and verify ended with {}", status.status);
+    place.succeeded();
+    Ok(())
+}
+
+/// Not fatal, since other sources may come; but said, with the tracker and its reason.
+fn a_tracker_that_refuses() -> Result<()> {
+    let (place, torrent, _) = torrent("errors/refused", Shape::File)?;
+    let allowed = place.folder.join("allowed");
+    fs::write(&allowed, "1111111111111111111111111111111111111111\n").context("cannot write the list")?;
+    let _tracker = Tracker::start_with(&place, &["--allow", &allowed.to_string_lossy()])?;
+    let mut get = shoal::get(&place, &torrent.to_string_lossy(), &place.sub("out")?, &[])?;
+    let url = Tracker::url(&place, Via::Http);
+    process::until(PATIENCE, "word of the refusal", || {
+        get.process.alive()?;
+        Ok(get.process.log().lines().any(|line| line.contains(&url) && line.contains("not served")))
+    })?;
+    get.process.signal("INT")?;
+    let status = get.process.finish(PATIENCE)?;
+    ensure!(status.code() == Some(130), "interrupted, it ended with {status}");
     place.succeeded();
     Ok(())
 }
