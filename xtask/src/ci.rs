@@ -16,7 +16,7 @@ pub(crate) fn ci() -> Result<()> {
     })?;
     run::step("docs", || {
         let mut doc = run::cargo(&["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"]);
-        run::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+        run::run(doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
     })?;
     tests::test(&[])
 }
