@@ -180,7 +180,7 @@ impl Transfers<'_> {
             }
             event => {
                 if let Some(text) = self.complaints.of(&event) {
-                    self.shown.above(|| voice.note(&text));
+                    self.shown.above(|| voice.warn(&text));
                 }
             }
         }

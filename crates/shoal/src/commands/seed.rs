@@ -90,7 +90,7 @@ impl Seeds {
             }
             event => {
                 if let Some(text) = self.complaints.of(event) {
-                    line.above(|| voice.note(&text));
+                    line.above(|| voice.warn(&text));
                 }
             }
         }
