@@ -85,6 +85,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_walks_name_what_exists() {
+        check().unwrap();
+    }
+
+    #[test]
     fn only_the_walks_are_read() {
         let page = "# A\n`x`\n## The way of one block\nfirst `a::B`, then `c`\n## Else\n`y`\n";
         assert_eq!(symbols(page), ["a::B", "c"]);
