@@ -58,6 +58,8 @@ pub(super) const STALLERS: Scenario = Scenario {
         let mut peers = stage.peers();
         for ix in stage.leechers().filter(|ix| ix % 5 == 0) {
             peers[ix].role = Role::Staller;
+            // Its own requests fall silent with the rest.
+            peers[ix].must_finish = false;
         }
         stage.world(peers)
     },

@@ -107,7 +107,8 @@ impl<P: Payload> Torrent<P> {
     fn least_useful(&self, now: Instant) -> Option<PeerSlot> {
         let useless = |s: &Session<P>| {
             let young = now - s.connected_at < Duration::from_secs(30);
-            !young && s.requests.is_empty() && s.upload_queue.is_empty() && !s.am_interested && !s.peer_interested
+            let gives = !s.snubbed && (s.am_interested || !s.requests.is_empty());
+            !young && !gives && s.upload_queue.is_empty() && !s.peer_interested
         };
         self.sessions.values().filter(|s| useless(s)).min_by_key(|s| s.received_at).map(|s| s.slot)
     }
