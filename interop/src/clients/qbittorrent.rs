@@ -1,6 +1,7 @@
 //! qbittorrent-nox, by its web API.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -44,6 +45,11 @@ impl Qbittorrent {
         process::until(PATIENCE, "qbittorrent-nox to answer", || {
             client.process.alive()?;
             Ok(rpc::curl(&[&format!("{}/app/version", client.url)]).is_ok_and(|r| r.status == 200))
+        })?;
+        // Its announces fail, and are not repeated soon, when it has no port for peers yet.
+        process::until(PATIENCE, "qbittorrent-nox to listen", || {
+            client.process.alive()?;
+            Ok(TcpStream::connect((address.as_str(), PEER_PORT)).is_ok())
         })?;
         Ok(client)
     }
