@@ -1,6 +1,6 @@
 //! Bencode, the notation of torrents, trackers, the DHT and extension messages (BEP 3).
 //!
-//! [`parse`] reads without copying and keeps the span of every value, because the info-hash is over the bytes as
+//! [`parse()`] reads without copying and keeps the span of every value, because the info-hash is over the bytes as
 //! they were received. It is as lenient as the clients that people run: unsorted keys, leading zeros and bytes
 //! behind the end are let pass and reported as [`Quirk`]s. [`parse_prefix`] stops after one value, for messages
 //! that are a dictionary followed by raw bytes (BEP 9). [`Item`] writes, always canonically.

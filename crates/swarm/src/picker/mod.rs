@@ -1,14 +1,14 @@
 //! The picker: which block to ask of whom (BEP 3; "Rarest First and Choke Algorithms Are Enough", Legout 2006).
 //!
 //! A piece is *fresh* (wanted, untouched), *open* (some block was asked for or came), *had*, or *skipped*. Fresh pieces
-//! stand in order of priority, then availability ([`buckets`]); a change of availability takes constant time. Open
-//! pieces alone have a state for each block ([`partial`]). All others cost eight bytes, or four once nothing is missing.
+//! stand in order of priority, then availability (`buckets`); a change of availability takes constant time. Open
+//! pieces alone have a state for each block (`partial`). All others cost eight bytes, or four once nothing is missing.
 //!
 //! How many peers have a piece is kept in two parts: those who told so piece by piece, and a number of seeds that
 //! counts for every piece. That number may be negative: a peer who got its last piece was counted piece by piece and
 //! leaves as a seed, and both sums stay right without touching every piece.
 //!
-//! What is asked for next is in [`pick`]. Deliberately not here: rates, timeouts and pipelines (the session knows them
+//! What is asked for next is in `pick`. Deliberately not here: rates, timeouts and pipelines (the session knows them
 //! and says what follows from them in [`PickOpts`]), hashing, and who gets banned ([`crate::blame`]).
 
 mod buckets;
