@@ -76,8 +76,8 @@ pub(crate) struct End {
     pub(crate) queued: bool,
     /// Nothing leaves here any more, though the connection stays: the peer stalls.
     pub(crate) frozen: bool,
-    /// On its way from here.
-    pub(crate) flight: VecDeque<Payload>,
+    /// On its way from here, with when it arrives.
+    pub(crate) flight: VecDeque<(Instant, Payload)>,
     /// Arrived at the other end, but not read there for want of credit.
     pub(crate) unread: Payload,
     /// Bytes of both.
@@ -200,6 +200,15 @@ impl Link {
         self.up_free
     }
 
+    /// The link is slower by this factor from now on, what is in its queues included. Answers by how much.
+    pub(crate) fn clog(&mut self, now: Instant, factor: u64) -> Stretch {
+        let stretch = Stretch { now, old: self.clog, new: factor.max(1) };
+        self.clog = stretch.new;
+        self.up_free = stretch.of(self.up_free);
+        self.down_free = stretch.of(self.down_free);
+        stretch
+    }
+
     /// Puts `bytes` on the uplink: when the first and the last of them leave it.
     pub(crate) fn send(&mut self, now: Instant, bytes: usize) -> (Instant, Instant) {
         let first = self.up_free.max(now);
@@ -211,6 +220,22 @@ impl Link {
     pub(crate) fn receive(&mut self, first: Instant, last: Instant, bytes: usize) -> Instant {
         self.down_free = self.down_free.max(first) + transfer_time(bytes, self.spec.down / self.clog);
         self.down_free.max(last)
+    }
+}
+
+/// What a change of rate does to times that were foreseen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretch {
+    now: Instant,
+    old: u64,
+    new: u64,
+}
+
+impl Stretch {
+    /// When something happens now that was to happen at `at`.
+    pub(crate) fn of(&self, at: Instant) -> Instant {
+        let left = at.since(self.now).as_micros() * u128::from(self.new) / u128::from(self.old);
+        if at > self.now { self.now + Duration::from_micros(u64::try_from(left).unwrap_or(u64::MAX)) } else { at }
     }
 }
 
@@ -248,6 +273,17 @@ mod tests {
         let mut down = Link::new(SPEC);
         let ends: Vec<Instant> = (0..4).map(|_| down.receive(Instant::ZERO, Instant::from_secs(1), 1000)).collect();
         assert_eq!(ends, [1000, 1000, 1500, 2000].map(Instant::from_millis));
+    }
+
+    #[test]
+    fn a_clogged_link_stretches_its_queue_and_back() {
+        let mut link = Link::new(SPEC);
+        link.send(Instant::ZERO, 2000);
+        let half = link.clog(Instant::from_secs(1), 10);
+        assert_eq!(link.up_free(), Instant::from_secs(11));
+        assert_eq!(half.of(Instant::from_millis(500)), Instant::from_millis(500));
+        link.clog(Instant::from_secs(6), 1);
+        assert_eq!(link.up_free(), Instant::from_millis(6500));
     }
 
     #[test]

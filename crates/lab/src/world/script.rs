@@ -86,7 +86,7 @@ impl World {
                     peer.stats.damaged = true;
                 }
             }
-            Action::Clog(ix, factor) => self.peers[ix].link.clog = factor.max(1),
+            Action::Clog(ix, factor) => self.clog(ix as PeerIx, factor),
             Action::Cut(group, time) => {
                 let mut apart = vec![false; self.peers.len()];
                 group.into_iter().for_each(|ix| apart[ix] = true);

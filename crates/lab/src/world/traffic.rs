@@ -257,7 +257,7 @@ impl World {
         let arrival = through + self.latency(ix, to);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let end = conn.end_mut(side);
-        end.flight.push_back(data);
+        end.flight.push_back((arrival, data));
         end.last_arrival = arrival;
         self.queue.push(arrival, Event::Deliver(key, side));
     }
@@ -289,7 +289,9 @@ impl World {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let open = conn.end(side.other()).state == EndState::Open;
         let end = conn.end_mut(side);
-        let Some(data) = end.flight.pop_front() else { return };
+        // A change of rate leaves events behind that come too early.
+        let now = self.now;
+        let Some((_, data)) = end.flight.pop_front_if(|(at, _)| *at <= now) else { return };
         if !open {
             return;
         }
@@ -332,6 +334,25 @@ impl World {
         if waits {
             self.peers[from as usize].link.ready.push_back((key, side));
             self.settle(from);
+        }
+    }
+
+    /// The link of a peer is slower by this factor from now on: what is under way on it, too.
+    pub(super) fn clog(&mut self, ix: PeerIx, factor: u64) {
+        let peer = &mut self.peers[ix as usize];
+        let stretch = peer.link.clog(self.now, factor);
+        peer.link.armed = true;
+        self.queue.push(peer.link.up_free().max(self.now), Event::Uplink(ix));
+        for (key, _) in peer.conns.values() {
+            let Some(conn) = self.conns.get_mut(*key) else { continue };
+            for side in [Side::Dialler, Side::Dialled] {
+                let end = conn.end_mut(side);
+                end.last_arrival = stretch.of(end.last_arrival);
+                for (at, _) in &mut end.flight {
+                    *at = stretch.of(*at);
+                    self.queue.push(*at, Event::Deliver(*key, side));
+                }
+            }
         }
     }
 
