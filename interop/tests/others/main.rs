@@ -6,6 +6,7 @@ mod files;
 mod magnets;
 mod page;
 mod pairs;
+mod share;
 mod trouble;
 
 use std::process::ExitCode;
@@ -31,9 +32,15 @@ fn main() -> ExitCode {
     }
     arguments.test_threads.get_or_insert(AT_ONCE);
     let mut trials: Vec<Trial> = Cell::all().into_iter().map(|cell| trial(&cell.name(), move || cell.run())).collect();
-    for more in
-        [page::trials(), pairs::trials(), files::trials(), magnets::trials(), trouble::trials(), errors::trials()]
-    {
+    for more in [
+        page::trials(),
+        pairs::trials(),
+        files::trials(),
+        magnets::trials(),
+        trouble::trials(),
+        errors::trials(),
+        share::trials(),
+    ] {
         trials.extend(more);
     }
     libtest_mimic::run(&arguments, trials).exit_code()
