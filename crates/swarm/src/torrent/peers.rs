@@ -223,11 +223,11 @@ impl<P: Payload> Torrent<P> {
             }
             let rate = s.down.per_second(now);
             s.pipeline.tick(rate, block_size, self.settings.requests_max);
+            // Since the last byte, or, once it has stalled, since it was asked for one more block to see if it goes on.
             let idle = now - s.progress_at;
-            if idle >= SNUB_AFTER {
-                s.snubbed = true;
-            }
-            if idle >= STALL_AFTER && !(s.stalled && idle < SNUB_AFTER) {
+            let patience = if s.stalled { SNUB_AFTER - STALL_AFTER } else { STALL_AFTER };
+            if idle >= patience {
+                s.snubbed = s.stalled;
                 s.stalled = true;
                 s.pipeline.reset();
                 let said = s.requests.len() - usize::from(s.unsaid);
