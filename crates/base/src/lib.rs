@@ -17,6 +17,7 @@ mod plan;
 mod queue;
 mod rng;
 mod scope;
+pub mod size;
 mod time;
 
 pub use bitfield::Bitfield;

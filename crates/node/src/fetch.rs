@@ -60,7 +60,7 @@ pub(crate) async fn get(url: &str, to: SocketAddr) -> Result<HttpReply, String> 
 }
 
 /// The innermost reason, which is the one that helps.
-fn words(error: &reqwest::Error) -> String {
+pub fn words(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".into();
     }

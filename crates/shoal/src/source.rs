@@ -71,7 +71,11 @@ pub fn read(path: &Path) -> anyhow::Result<Torrent> {
         bail!("{shown} is a folder; name a .torrent file, a magnet or a link");
     }
     if metadata.len() > TORRENT_MAX {
-        bail!("{shown} is no .torrent: it has {}, and {} is the limit", bytes(metadata.len()), bytes(TORRENT_MAX));
+        bail!(
+            "{shown} is no .torrent: it has {}, and {} is the limit",
+            crate::units::bytes(metadata.len()),
+            crate::units::bytes(TORRENT_MAX)
+        );
     }
     let content = std::fs::read(path).with_context(|| format!("can't read {shown}"))?;
     understand(content).with_context(|| shown.to_string())
@@ -129,7 +133,7 @@ async fn fetch(url: &str) -> anyhow::Result<Torrent> {
         }
         // Servers that know no HEAD are asked for the whole.
         Ok(_) => None,
-        Err(error) => return Err(anyhow::anyhow!("can't fetch {url}: {}", innermost(&error))),
+        Err(error) => return Err(anyhow::anyhow!("can't fetch {url}: {}", node::fetch::words(&error))),
     };
     if let Some(torrent_at) = &torrent_at
         && (torrent_at.host_str(), torrent_at.port_or_known_default()) != (at.host_str(), at.port_or_known_default())
@@ -139,7 +143,7 @@ async fn fetch(url: &str) -> anyhow::Result<Torrent> {
     let found = torrent_at.is_some();
     let target = torrent_at.unwrap_or(at);
     let shown = target.to_string();
-    let failed = |error: reqwest::Error| anyhow::anyhow!("can't fetch {shown}: {}", innermost(&error));
+    let failed = |error: reqwest::Error| anyhow::anyhow!("can't fetch {shown}: {}", node::fetch::words(&error));
     let mut answer = client.get(target).send().await.map_err(failed)?;
     if !answer.status().is_success() {
         bail!("can't fetch {shown}: the server says {}", answer.status());
@@ -178,22 +182,6 @@ fn described_by(headers: &HeaderMap) -> Option<String> {
         };
         (has("rel", "describedby") && has("type", "application/x-bittorrent")).then(|| target.to_owned())
     })
-}
-
-/// The reason at the bottom, which is the one that helps.
-fn innermost(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".into();
-    }
-    let mut inner: &dyn std::error::Error = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
-}
-
-fn bytes(n: u64) -> String {
-    crate::units::bytes(n)
 }
 
 #[cfg(test)]

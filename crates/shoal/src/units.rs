@@ -189,23 +189,7 @@ fn prefix(text: &str, decimal: bool) -> Option<u64> {
     Some(base.pow(power))
 }
 
-/// `1.4 GiB`: three digits that matter.
-pub fn bytes(n: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let (mut value, mut unit) = (n as f64, "B");
-    for next in UNITS {
-        if value < 999.5 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, next);
-    }
-    match value {
-        _ if unit == "B" => format!("{n} B"),
-        v if v < 9.995 => format!("{v:.2} {unit}"),
-        v if v < 99.95 => format!("{v:.1} {unit}"),
-        v => format!("{v:.0} {unit}"),
-    }
-}
+pub use base::size::bytes;
 
 /// `1.4 MiB/s`.
 pub fn rate(bytes_per_second: u64) -> String {

@@ -3,6 +3,7 @@
 use crate::item::Item;
 use crate::live::Swarm;
 use askama::Template;
+use base::size::bytes;
 use base::{Hex, percent};
 
 /// Most files listed on a page.
@@ -120,22 +121,4 @@ fn peer(peer: &crate::live::SwarmPeer) -> PeerRow {
 /// A name as one segment of a path; nothing in it means anything to a shell either.
 pub(crate) fn segment(name: &str) -> String {
     percent::encode(name.as_bytes(), b"+,=:@")
-}
-
-/// `1.4 GiB`: three digits that matter.
-fn bytes(n: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let (mut value, mut unit) = (n as f64, "B");
-    for next in UNITS {
-        if value < 999.5 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, next);
-    }
-    match value {
-        _ if unit == "B" => format!("{n} B"),
-        v if v < 9.995 => format!("{v:.2} {unit}"),
-        v if v < 99.95 => format!("{v:.1} {unit}"),
-        v => format!("{v:.0} {unit}"),
-    }
 }
