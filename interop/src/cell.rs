@@ -156,11 +156,9 @@ impl Cell {
         let out = place.sub("out")?;
         let mut get = shoal::get(place, &torrent.to_string_lossy(), &out, &[])?;
         let done = shoal::complete(&mut get, PATIENCE)?;
-        // Padding is never asked for by itself, but a block may hold some behind the end of a file.
+        // What is padding counts for nobody.
         let (fetched, content_bytes) = (number(&done["bytes"])?, number(&created["bytes"])?);
-        let padding_max = if self.format == Format::V1 { 0 } else { content_bytes / 10 };
-        let fits = (content_bytes..=content_bytes + padding_max).contains(&fetched);
-        ensure!(fits, "fetched {fetched} bytes of {content_bytes}");
+        ensure!(fetched == content_bytes, "fetched {fetched} bytes of {content_bytes}");
         content::compare(content, &out.join(self.shape.name()), Empty::Present)?;
         let counts = tracker.scrape(hash)?;
         ensure!(counts.downloaded == 1 && counts.incomplete == 0, "after shoal completed and left: {counts:?}");

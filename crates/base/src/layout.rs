@@ -104,6 +104,11 @@ impl Layout {
         self.content().map(|(_, f)| f.len).sum()
     }
 
+    /// Bytes of content, padding left out, among the `len` bytes at `offset`.
+    pub fn content_in(&self, offset: u64, len: u64) -> u64 {
+        self.spans(offset, len).filter(|s| !s.pad).map(|s| s.len).sum()
+    }
+
     /// The parts of files under `len` bytes at `offset`, in order; files of no bytes are left out.
     pub fn spans(&self, offset: u64, len: u64) -> impl Iterator<Item = Span> + '_ {
         let end = offset.saturating_add(len).min(self.total());

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 pub struct TorrentStatus {
     /// Where it stands.
     pub phase: Phase,
-    /// Bytes of wanted pieces, padding included.
+    /// Bytes of wanted pieces, padding left out.
     pub wanted: u64,
     /// Bytes of them that are good.
     pub done: u64,
@@ -96,6 +96,6 @@ pub struct PeerStatus {
 pub struct SourceStatus {
     /// The peer.
     pub addr: SocketAddr,
-    /// Payload bytes of good pieces from it.
+    /// Payload bytes of good pieces from it, padding left out.
     pub bytes: u64,
 }

@@ -7,7 +7,7 @@ use crate::picker::{Affinity, PickOpts, Picker, Received};
 use crate::pieces::PeerSlot;
 use crate::session::{Request, UNASKED_MAX};
 use crate::{CloseReason, Event, Flaw, Output};
-use base::{BlockIndex, Instant, Payload, PieceIndex};
+use base::{BlockIndex, Instant, Payload, PieceIndex, Plan};
 use wire::message::Message;
 
 impl<P: Payload> Torrent<P> {
@@ -106,8 +106,9 @@ impl<P: Payload> Torrent<P> {
         let refill = s.requests.len() * 4 <= s.requests_max() * 3;
         match open.picker.received(piece, block, slot) {
             Received::New { piece_complete, cancel } => {
+                let content = content_of(&open.plan, piece, block);
                 self.write(piece, begin, data);
-                self.credit(slot, i64::from(len));
+                self.credit(slot, content);
                 for other in cancel {
                     self.cancel(now, other, piece, block);
                 }
@@ -210,7 +211,7 @@ impl<P: Payload> Torrent<P> {
             return;
         }
         let len = open.plan.geometry.piece_len(piece);
-        let g = open.plan.geometry;
+        let plan = open.plan.clone();
         let senders = open.picker.piece_bad(piece);
         // A piece that is not all there, for which no digests come, proves nothing against anybody.
         let blocks: Vec<_> = senders.iter().copied().zip(digests.iter().copied()).collect();
@@ -221,7 +222,7 @@ impl<P: Payload> Torrent<P> {
         self.totals.wasted += u64::from(len);
         for (i, sender) in senders.iter().enumerate() {
             if let Some(slot) = sender {
-                self.credit(*slot, -i64::from(g.block_len(piece, BlockIndex(i as u32))));
+                self.credit(*slot, -content_of(&plan, piece, BlockIndex(i as u32)));
             }
         }
         self.out.push_back(Output::Disk(DiskJob::Forget { piece }));
@@ -251,4 +252,11 @@ impl<P: Payload> Torrent<P> {
             }
         }
     }
+}
+
+/// Bytes of a block that people would count: those that are not padding.
+fn content_of(plan: &Plan, piece: PieceIndex, block: BlockIndex) -> i64 {
+    let g = &plan.geometry;
+    let offset = g.piece_offset(piece) + u64::from(g.block_begin(block));
+    plan.layout.content_in(offset, u64::from(g.block_len(piece, block))) as i64
 }

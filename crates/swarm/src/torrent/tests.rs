@@ -361,6 +361,12 @@ fn padding_is_never_asked_for() {
     assert_eq!(asked, [(0, 0), (1, 0)]);
     desk.block(conn, 0, 0, BLOCK_SIZE);
     assert!(matches!(desk.jobs[..], [DiskJob::Write { .. }, DiskJob::Check { .. }]), "the piece is all there");
+    let status = desk.torrent.status(desk.now);
+    assert_eq!(
+        (desk.torrent.sources()[0].bytes, status.wanted, status.done),
+        (100, 150, 0),
+        "padding counts for nobody"
+    );
 }
 
 #[test]

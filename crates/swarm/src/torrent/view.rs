@@ -24,8 +24,10 @@ impl<P: Payload> Torrent<P> {
             let len = |i: u32| u64::from(g.piece_len(PieceIndex(i)));
             let have = open.picker.have();
             let missing: u64 = g.pieces().filter(|p| open.picker.is_wanted(*p)).map(|p| len(p.0)).sum();
-            status.done = have.ones().map(len).sum();
-            status.wanted = status.done + missing;
+            let content = |i: u32| open.plan.layout.content_in(g.piece_offset(PieceIndex(i)), len(i));
+            let lacking = g.pieces().filter(|p| open.picker.is_wanted(*p)).map(|p| content(p.0));
+            status.done = have.ones().map(content).sum();
+            status.wanted = status.done + lacking.sum::<u64>();
             status.partial = missing.saturating_sub(open.picker.bytes_left());
             status.pieces_good = have.count();
             status.pieces = g.piece_count();
