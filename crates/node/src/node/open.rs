@@ -335,3 +335,29 @@ async fn sync(inner: Weak<Inner>, torrent: Arc<Torrent>) {
         Err(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::FileCache;
+    use base::{Checks, Geometry, Layout};
+
+    #[test]
+    fn a_record_is_believed_in_its_own_boot_or_once_synced_and_of_files_that_nobody_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let (geometry, layout) = (Geometry::new(100, 50, 50).unwrap(), Layout::single("f".into(), 100, false));
+        let plan = Arc::new(Plan { geometry, layout, checks: Checks::default() });
+        let place = Place::new(dir.path(), "f");
+        std::fs::write(place.path(), [1; 100]).unwrap();
+        let storage = Storage::new(plan, place.clone(), Arc::new(FileCache::new(4)));
+        let stamps = vec![(FileIndex(0), storage.stamp(FileIndex(0)).unwrap())];
+        let mut saved =
+            Saved { at: place.path(), good: Bitfield::full(2), stamps, boot: "then".into(), ..Saved::default() };
+        assert!(believed(&storage, &saved, "then").is_full(), "killed, and started again");
+        assert_eq!(believed(&storage, &saved, "now").count(), 0, "the power went: what was not synced may be lost");
+        saved.synced = true;
+        assert!(believed(&storage, &saved, "now").is_full(), "it had reached the medium");
+        std::fs::write(place.path(), [1; 99]).unwrap();
+        assert_eq!(believed(&storage, &saved, "then").count(), 0, "somebody changed the file");
+    }
+}
