@@ -40,7 +40,7 @@ pub(crate) enum ShardOutput<P> {
 struct Entry<P> {
     torrent: Torrent<P>,
     trackers: Trackers,
-    /// Reading is granted to its connections no further while this much waits for the disk.
+    /// Bytes of it that wait for the disk, as the credits count them.
     backlog: u64,
     timer: Option<Instant>,
     removing: bool,

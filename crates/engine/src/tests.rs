@@ -293,3 +293,70 @@ fn shutdown_ends() {
     assert!(w.nodes.iter().all(|n| n.links.is_empty()));
     assert!(w.nodes[1].engine.status(w.now, T).is_none());
 }
+
+/// An engine with one v1 torrent, and nobody else.
+fn alone() -> Engine<Bytes> {
+    let now = Instant::from_secs(100);
+    let mut engine = Engine::new(now, Config::default(), Rng::from_seed(1));
+    let hashes = InfoHashes { v1: Some(InfoHash([7; 20])), v2: None };
+    engine
+        .handle(now, Input::Add(T, Box::new(AddTorrent { hashes, info: Some(Arc::from([1])), ..Default::default() })));
+    engine
+}
+
+fn closed(engine: &mut Engine<Bytes>) -> Vec<ConnId> {
+    std::iter::from_fn(|| engine.poll())
+        .filter_map(|o| if let Output::Close { conn } = o { Some(conn) } else { None })
+        .collect()
+}
+
+#[test]
+fn floods_of_connections_are_cut_off_and_slow_handshakes_end() {
+    let mut engine = alone();
+    let now = Instant::from_secs(100);
+    let from = SocketAddr::from(([10, 0, 0, 1], 1));
+    for i in 0..300 {
+        engine.handle(now, Input::Accepted { conn: ConnId(ACCEPTED + i), from });
+    }
+    assert_eq!(closed(&mut engine).len(), 300 - 128);
+    // A byte now and then keeps nobody.
+    let at = now + Duration::from_secs(9);
+    engine.handle(at, Input::Received { conn: ConnId(ACCEPTED), data: vec![0x13] });
+    let end = engine.deadline().expect("handshakes have one");
+    assert_eq!(end, now + Duration::from_secs(10));
+    engine.handle(end, Input::Tick);
+    assert_eq!(closed(&mut engine).len(), 128);
+    engine.handle(end, Input::Accepted { conn: ConnId(ACCEPTED + 300), from });
+    assert_eq!(closed(&mut engine), []);
+}
+
+#[test]
+fn handshakes_for_nobody_from_ourselves_or_of_others_protocols_end() {
+    let hello = |info_hash, peer_id| {
+        wire::handshake::Handshake { reserved: swarm::OURS.with_v2(), info_hash, peer_id }.encode().to_vec()
+    };
+    let us = Config::default().peer_id;
+    for (i, (data, fine)) in [
+        (hello(InfoHash([7; 20]), PeerId([2; 20])), true),
+        (hello(InfoHash([8; 20]), PeerId([2; 20])), false),
+        (hello(InfoHash([7; 20]), us), false),
+        (b"GET / HTTP/1.1\r\n".to_vec(), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (mut engine, conn, now) = (alone(), ConnId(ACCEPTED), Instant::from_secs(100));
+        engine.handle(now, Input::Accepted { conn, from: SocketAddr::from(([10, 0, 0, 1], 1)) });
+        engine.handle(now, Input::Received { conn, data });
+        assert_eq!(closed(&mut engine).is_empty(), fine, "{i}");
+        assert_eq!(engine.torrent_of(conn), fine.then_some(T));
+        if fine {
+            // It offered v2 for a torrent that has none: our answer does not.
+            let mut out = Transmit::default();
+            engine.poll_transmit(now, conn, 1000, &mut out);
+            let Segment::Bytes(bytes) = &out.segments[0] else { panic!("{out:?}") };
+            let answer = wire::handshake::Handshake::parse(bytes).expect("valid").expect("whole");
+            assert!(!answer.reserved.v2() && answer.info_hash == InfoHash([7; 20]));
+        }
+    }
+}
