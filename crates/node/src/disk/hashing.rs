@@ -28,7 +28,7 @@ pub(crate) struct Hashing {
 struct Open {
     hasher: PieceHasher,
     early: BTreeMap<u32, Rope>,
-    /// A block that was hashed already came again: only the disk knows now what the piece is.
+    /// A block that was hashed already came again, or one could not be written: only the disk knows what the piece is.
     stale: bool,
 }
 
@@ -94,6 +94,13 @@ impl Hashing {
             }
         }
         Ok(hasher.finish(&plan, piece))
+    }
+
+    /// A block of a piece could not be written: only the disk knows what the piece is.
+    pub(crate) fn spoil(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        if let Some(open) = self.open.get_mut(&(torrent, piece)) {
+            open.stale = true;
+        }
     }
 
     /// Drops what is kept of a piece.
@@ -199,6 +206,19 @@ mod tests {
                 prop_assert_eq!(*digest == cut(Sha1::digest(block).into()), i != rotten);
             }
         }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_not_good_whatever_was_hashed_on_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let body: Vec<u8> = (0..2 * BLOCK as u8).collect();
+        let s = storage(dir.path(), &body);
+        let mut h = Hashing::default();
+        give(&mut h, &s, 0, &body[..BLOCK]);
+        // The second block fails on its way to the disk.
+        h.write(T, &s, P, BLOCK as u32, &Rope::from(Bytes::copy_from_slice(&body[BLOCK..])));
+        h.spoil(T, P);
+        assert!(!h.check(T, &s, P).unwrap());
     }
 
     #[test]

@@ -256,7 +256,11 @@ impl Writer {
                     t.progress.written(&t.storage.plan().geometry, piece, begin, len);
                     DiskDone::Written { piece, begin, len }
                 }
-                Err(e) => DiskDone::Failed { piece, error: e.to_string() },
+                Err(e) => {
+                    // What was hashed on the way is not what lies on disk.
+                    self.hashing.spoil(run.torrent, piece);
+                    DiskDone::Failed { piece, error: e.to_string() }
+                }
             };
             self.answers.push((run.torrent, done));
         }

@@ -169,9 +169,21 @@ impl<P: Payload> Torrent<P> {
                 self.backlog = 0;
                 if self.life != Life::Failed {
                     self.stop(now, Life::Failed);
+                    self.forget_open_pieces();
                     self.event(Event::Stopped { error });
                 }
             }
+        }
+    }
+
+    /// Nobody knows which blocks of open pieces reached the disk that failed: once it works again, they are fetched
+    /// again. Nobody is to blame for them.
+    fn forget_open_pieces(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let pieces: Vec<PieceIndex> = open.picker.open_pieces().collect();
+        for piece in pieces {
+            open.picker.piece_bad(piece);
+            self.out.push_back(Output::Disk(DiskJob::Forget { piece }));
         }
     }
 

@@ -450,3 +450,23 @@ fn a_failing_disk_stops_it_with_a_reason_and_it_can_be_resumed() {
     let again = desk.join_seed(2, SLOW);
     assert!(!desk.asked(again).is_empty());
 }
+
+#[test]
+fn what_a_failed_disk_was_given_is_fetched_again_and_nobody_is_blamed() {
+    let mut desk = Desk::leech();
+    let conn = desk.join_seed(1, OURS);
+    let piece = desk.asked(conn)[0].0;
+    for begin in (0..4).map(|b| b * BLOCK_SIZE) {
+        desk.block(conn, piece, begin, BLOCK_SIZE);
+    }
+    let p = PieceIndex(piece);
+    desk.handle(Input::Disk(DiskDone::Failed { piece: p, error: "disk full".into() }));
+    assert!(desk.jobs.contains(&DiskJob::Forget { piece: p }));
+    // The check was under way, and has digests of what was never written.
+    desk.handle(Input::Disk(DiskDone::Checked { piece: p, ok: false, digests: vec![[0; 8]; 4] }));
+    assert!(!desk.events.iter().any(|e| matches!(e, Event::Banned { .. } | Event::Complete)), "{:?}", desk.events);
+    desk.handle(Input::Resume);
+    let again = desk.join(2, SLOW);
+    desk.hear(again, &[Message::Have(piece), Message::Unchoke]);
+    assert_eq!(desk.asked(again).len(), 4);
+}
