@@ -276,7 +276,7 @@ impl<P: Payload> Pending<P> {
         let mut head = [0; Handshake::LEN];
         let n = self.received.len().min(Handshake::LEN);
         self.received.copy_prefix(&mut head[..n]);
-        let Some((_, hash)) = Handshake::parse_head(&head[..n]).map_err(|_| Refused)? else {
+        let Some((reserved, hash)) = Handshake::parse_head(&head[..n]).map_err(|_| Refused)? else {
             return Ok(Progress::Wait);
         };
         let name = names.get(&hash).copied().ok_or(Refused)?;
@@ -287,7 +287,11 @@ impl<P: Payload> Pending<P> {
         // Some peers say who they are only once they know who we are.
         let hello = !self.said_hello;
         if hello {
-            self.say_hello(Handshake { reserved: name.reserved, info_hash: hash, peer_id: us });
+            // Who offers v2 for a hybrid is answered by its v2 name: the upgrade of BEP 52. libtorrent hangs up on the v1
+            // name if it has heard of us under the v2 name since it dialled.
+            let upgrade = |(_, n): &(&InfoHash, &Name)| reserved.v2() && n.torrent == name.torrent && n.reserved.v2();
+            let (info_hash, name) = names.iter().find(upgrade).map_or((hash, name), |(h, n)| (*h, *n));
+            self.say_hello(Handshake { reserved: name.reserved, info_hash, peer_id: us });
         }
         match Handshake::take(&mut self.received).map_err(|_| Refused)? {
             Some(shake) if shake.peer_id == us => Err(Refused),

@@ -360,3 +360,24 @@ fn handshakes_for_nobody_from_ourselves_or_of_others_protocols_end() {
         }
     }
 }
+
+#[test]
+fn who_offers_v2_for_a_hybrid_is_answered_by_its_v2_name() {
+    let (v1, v2) = (InfoHash([7; 20]), InfoHash([9; 20]));
+    for (said, offers, answer) in [(v1, true, v2), (v1, false, v1), (v2, true, v2)] {
+        let (now, conn) = (Instant::from_secs(100), ConnId(ACCEPTED));
+        let mut engine: Engine<Bytes> = Engine::new(now, Config::default(), Rng::from_seed(1));
+        let hashes = InfoHashes { v1: Some(v1), v2: Some([9; 32]) };
+        engine.handle(now, Input::Add(T, Box::new(AddTorrent { hashes, ..Default::default() })));
+        engine.handle(now, Input::Accepted { conn, from: SocketAddr::from(([10, 0, 0, 1], 1)) });
+        let reserved = if offers { swarm::OURS.with_v2() } else { swarm::OURS };
+        let hello = wire::handshake::Handshake { reserved, info_hash: said, peer_id: PeerId([2; 20]) };
+        engine.handle(now, Input::Received { conn, data: hello.encode().to_vec() });
+        let mut out = Transmit::default();
+        engine.poll_transmit(now, conn, 1000, &mut out);
+        let Segment::Bytes(bytes) = &out.segments[0] else { panic!("{out:?}") };
+        let heard = wire::handshake::Handshake::parse(bytes).expect("valid").expect("whole");
+        assert_eq!((heard.info_hash, heard.reserved.v2()), (answer, answer == v2));
+        assert_eq!(engine.torrent_of(conn), Some(T));
+    }
+}
