@@ -55,6 +55,10 @@ number! {
     /// A torrent of one engine, unique for its life.
     TorrentId(u32)
 }
+number! {
+    /// A shard of one engine.
+    ShardIndex(u16)
+}
 
 /// 20 bytes that name a torrent on the wire: SHA-1 of a v1 info dictionary, or the first 20 bytes of the
 /// SHA-256 of a v2 one (BEP 3, BEP 52).

@@ -22,7 +22,9 @@ mod time;
 
 pub use bitfield::Bitfield;
 pub use geometry::{BLOCK_SIZE, Geometry, GeometryError};
-pub use ids::{BlockIndex, ConnId, FileIndex, Hex, InfoHash, InfoHashes, JobId, PeerId, PieceIndex, TorrentId};
+pub use ids::{
+    BlockIndex, ConnId, FileIndex, Hex, InfoHash, InfoHashes, JobId, PeerId, PieceIndex, ShardIndex, TorrentId,
+};
 pub use layout::{FileEntry, FileKind, Layout, Span};
 pub use magnet::{Magnet, MagnetError};
 pub use metainfo::{Info, Metainfo, MetainfoError};

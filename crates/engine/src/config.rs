@@ -39,6 +39,11 @@ pub struct Config {
     pub flaw: Option<swarm::Flaw>,
 }
 
+impl Config {
+    /// Most shards of one engine.
+    pub const SHARDS_MAX: usize = 256;
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {

@@ -5,6 +5,7 @@
 //! deadline, handle [`Input::Tick`]). [`Output::Wake`] means that [`crate::Engine::poll_transmit`] has bytes for a
 //! connection; it is not repeated until the connection was drained (answered None).
 
+use crate::letter::Letter;
 use base::{ConnId, InfoHashes, JobId, TorrentId};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -116,6 +117,8 @@ pub enum Input<P> {
         /// What it holds.
         data: Vec<u8>,
     },
+    /// Another part of the engine writes to this one.
+    Letter(Letter<P>),
     /// A torrent to add, with an id never used before.
     Add(TorrentId, Box<AddTorrent>),
     /// A command for one torrent.
@@ -184,6 +187,9 @@ pub enum Output<P> {
         /// What.
         data: Vec<u8>,
     },
+    /// For another part of the engine, whose number is [`Letter::to`]. If a connection goes along ([`Letter::conn`]), its socket
+    /// goes, too, with what was read and what was to be sent.
+    Letter(Letter<P>),
     /// News of a torrent.
     Event(TorrentId, TorrentEvent),
     /// Shutdown is done.

@@ -1,40 +1,24 @@
 //! A shard: some of the torrents, their trackers, and their share of the rates.
 //!
 //! Connections come from the gate, with their handshake done. Reading is granted here, in windows: not while the disk has
-//! too much to write, nor beyond the download limit. Sending is allowed here, block by block, within the upload limit.
-//! The shard itself fetches nothing: that is [`swarm::Torrent`].
+//! too much to write, nor beyond what the gate has lent of the download limit. Sending is allowed here, block by block,
+//! within what it has lent of the upload limit. The shard itself fetches nothing: that is [`swarm::Torrent`].
 
 mod credit;
+mod lease;
 mod trackers;
 
+use crate::letter::{Adopted, Letter, ToGate, ToShard, Way};
 use crate::{AddTorrent, Command, Config, Output, TorrentEvent};
-use base::{ConnId, Instant, JobId, Payload, Rng, TorrentId};
+use base::{ConnId, Instant, JobId, Payload, Rng, ShardIndex, TorrentId};
 use credit::Credits;
+use lease::Lease;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use swarm::bucket::Bucket;
 use swarm::disk::DiskDone;
-use swarm::{Birth, Event, Input, NewPeer, Phase, Settings, Source, Torrent, Transmit};
+use swarm::{Birth, Event, Input, Phase, Settings, Source, Torrent, Transmit};
 use trackers::Trackers;
-
-/// Smallest burst of a limited upload, in bytes.
-const BURST_MIN: u64 = 16 * 1024;
-
-/// What a shard says.
-#[derive(Debug)]
-pub(crate) enum ShardOutput<P> {
-    /// To the hands.
-    Out(Output<P>),
-    /// A torrent wants a connection.
-    Dial { torrent: TorrentId, addr: SocketAddr },
-    /// A torrent has closed a connection.
-    Closed { conn: ConnId },
-    /// A torrent wants no connections any more.
-    Shut { torrent: TorrentId },
-    /// A torrent wants connections again.
-    Reopen { torrent: TorrentId },
-}
 
 #[derive(Debug)]
 struct Entry<P> {
@@ -56,43 +40,79 @@ pub(crate) struct Shard<P> {
     entries: BTreeMap<TorrentId, Box<Entry<P>>>,
     timers: BTreeSet<(Instant, TorrentId)>,
     credits: Credits,
-    up: Bucket,
-    /// Bytes sent beyond what the bucket held.
-    up_debt: u64,
+    up: Lease,
+    /// Torrents that would send more within the next lease.
     throttled: BTreeSet<TorrentId>,
-    unthrottle_at: Option<Instant>,
     jobs: BTreeMap<JobId, (TorrentId, JobId)>,
     next_job: u64,
     job_step: u64,
     stopping: bool,
-    pub(crate) out: VecDeque<ShardOutput<P>>,
+    finished: bool,
+    index: ShardIndex,
+    out: VecDeque<Output<P>>,
 }
 
 impl<P: Payload> Shard<P> {
     /// Shard number `index` of `config.shards`: the number keeps the job ids of shards apart.
-    pub(crate) fn new(now: Instant, config: Arc<Config>, settings: Arc<Settings>, rng: Rng, index: usize) -> Self {
-        let up = bucket(now, config.limit_up);
-        let credits = Credits::new(now, config.limit_down, config.disk_backlog_max);
+    pub(crate) fn new(config: Arc<Config>, settings: Arc<Settings>, rng: Rng, index: ShardIndex) -> Self {
         Shard {
             settings,
             rng,
             entries: BTreeMap::new(),
             timers: BTreeSet::new(),
-            credits,
-            up,
-            up_debt: 0,
+            credits: Credits::new(config.limit_down, config.disk_backlog_max),
+            up: Lease::new(config.limit_up),
             throttled: BTreeSet::new(),
-            unthrottle_at: None,
             jobs: BTreeMap::new(),
-            next_job: index as u64,
+            next_job: index.0.into(),
             job_step: config.shards.max(1) as u64,
             stopping: false,
+            finished: false,
+            index,
             out: VecDeque::new(),
             config,
         }
     }
 
+    /// Which one it is.
+    pub(crate) fn index(&self) -> ShardIndex {
+        self.index
+    }
+
+    /// The next thing to do, or letter to pass on.
+    pub(crate) fn poll(&mut self) -> Option<Output<P>> {
+        base::pop_or_trim(&mut self.out)
+    }
+
+    fn write(&mut self, what: ToGate) {
+        self.out.push_back(Output::Letter(Letter::ToGate { from: self.index, what }));
+    }
+
+    /// The gate writes.
+    pub(crate) fn letter(&mut self, now: Instant, what: ToShard<P>) {
+        match what {
+            ToShard::Adopt(adopted) => self.adopt(now, *adopted),
+            ToShard::DialFailed { torrent, addr, postponed } => {
+                self.feed(now, torrent, Input::DialFailed { addr, postponed });
+            }
+            ToShard::Datagram { from, data } => self.datagram(now, from, &data),
+            ToShard::Lease(Way::Down, bytes) => {
+                self.credits.lend(bytes);
+                self.grant();
+            }
+            ToShard::Lease(Way::Up, bytes) => {
+                self.up.lend(bytes);
+                self.unthrottle(now);
+            }
+            ToShard::Shutdown => self.shutdown(now),
+        }
+    }
+
     pub(crate) fn add(&mut self, now: Instant, id: TorrentId, add: AddTorrent) {
+        if self.stopping || self.entries.contains_key(&id) {
+            return;
+        }
+        self.write(ToGate::Open { torrent: id, hashes: add.hashes });
         let birth = Birth {
             settings: self.settings.clone(),
             hashes: add.hashes,
@@ -126,96 +146,107 @@ impl<P: Payload> Shard<P> {
             }
             Command::Pause => {
                 entry.trackers.stop(now);
-                self.out.push_back(ShardOutput::Shut { torrent: id });
+                self.write(ToGate::Shut { torrent: id });
                 self.feed(now, id, Input::Pause);
             }
             Command::Resume => {
-                self.out.push_back(ShardOutput::Reopen { torrent: id });
+                let hashes = entry.torrent.hashes();
+                self.write(ToGate::Open { torrent: id, hashes });
                 self.feed(now, id, Input::Resume);
             }
             Command::Remove => {
                 entry.removing = true;
                 entry.trackers.stop(now);
-                self.out.push_back(ShardOutput::Shut { torrent: id });
+                self.write(ToGate::Shut { torrent: id });
                 self.feed(now, id, Input::Pause);
             }
         }
     }
 
     /// A connection whose handshake is done.
-    pub(crate) fn adopt(&mut self, now: Instant, id: TorrentId, peer: NewPeer, data: P, credit: u64) {
+    fn adopt(&mut self, now: Instant, adopted: Adopted<P>) {
+        let Adopted { torrent: id, peer, data, credit } = adopted;
         let conn = peer.conn;
         if !self.entries.contains_key(&id) {
-            self.out.push_back(ShardOutput::Closed { conn });
-            self.out.push_back(ShardOutput::Out(Output::Close { conn }));
+            self.write(ToGate::Closed { conn });
+            self.out.push_back(Output::Close { conn });
             return;
         }
-        self.credits.open(conn, credit);
+        self.credits.open(conn, id, credit);
         self.feed(now, id, Input::Peer(peer));
         if !data.is_empty() {
             self.feed(now, id, Input::Received { conn, data });
         }
-        self.grant(now);
+        self.grant();
     }
 
-    pub(crate) fn received(&mut self, now: Instant, id: TorrentId, conn: ConnId, data: P) {
+    /// The torrent of a connection of this shard.
+    pub(crate) fn owner(&self, conn: ConnId) -> Option<TorrentId> {
+        self.credits.owner(conn)
+    }
+
+    /// Connections.
+    pub(crate) fn connections(&self) -> usize {
+        self.credits.len()
+    }
+
+    /// Bytes of a connection; those of one that is closed already are nobody's.
+    pub(crate) fn received(&mut self, now: Instant, conn: ConnId, data: P) {
+        let Some(id) = self.owner(conn) else { return };
         self.credits.used(conn, data.len() as u64);
         self.feed(now, id, Input::Received { conn, data });
-        self.grant(now);
+        self.grant();
     }
 
-    pub(crate) fn closed(&mut self, now: Instant, id: TorrentId, conn: ConnId) {
+    pub(crate) fn closed(&mut self, now: Instant, conn: ConnId) {
+        let Some(id) = self.owner(conn) else { return };
         self.credits.close(conn);
+        self.write(ToGate::Closed { conn });
         self.feed(now, id, Input::Closed { conn });
-    }
-
-    pub(crate) fn dial_failed(&mut self, now: Instant, id: TorrentId, addr: SocketAddr, postponed: bool) {
-        self.feed(now, id, Input::DialFailed { addr, postponed });
     }
 
     pub(crate) fn disk(&mut self, now: Instant, id: TorrentId, done: DiskDone) {
         self.feed(now, id, Input::Disk(done));
     }
 
-    /// Takes an answer for a tracker client. False if the job is not of this shard.
-    pub(crate) fn answered(&mut self, now: Instant, job: JobId, input: impl FnOnce(JobId) -> tracker::Input) -> bool {
-        let Some((id, inner)) = self.jobs.remove(&job) else { return false };
+    /// Takes an answer for a tracker client.
+    pub(crate) fn answered(&mut self, now: Instant, job: JobId, input: impl FnOnce(JobId) -> tracker::Input) {
+        let Some((id, inner)) = self.jobs.remove(&job) else { return };
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.trackers.handle(now, input(inner));
             self.settle(now, id);
         }
-        true
     }
 
     /// Takes a datagram if one of the tracker clients waits for it.
-    pub(crate) fn datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> bool {
-        let Some(id) = self.entries.iter().find(|(_, e)| e.trackers.owns(from, data)).map(|(id, _)| *id) else {
-            return false;
-        };
-        if let Some(entry) = self.entries.get_mut(&id) {
+    fn datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
+        let owner = self.entries.iter_mut().find(|(_, e)| e.trackers.owns(from, data));
+        if let Some((id, entry)) = owner {
+            let id = *id;
             entry.trackers.handle(now, tracker::Input::Datagram { from, data: data.to_vec() });
             self.settle(now, id);
         }
-        true
     }
 
     /// Everything ends: trackers are told, connections closed.
-    pub(crate) fn shutdown(&mut self, now: Instant) {
+    fn shutdown(&mut self, now: Instant) {
         self.stopping = true;
         let ids: Vec<_> = self.entries.keys().copied().collect();
         for id in ids {
             self.command(now, id, Command::Remove);
         }
+        self.finish();
     }
 
-    /// True once all torrents are gone after [`Shard::shutdown`].
-    pub(crate) fn is_finished(&self) -> bool {
-        self.stopping && self.entries.is_empty()
+    /// Tells the gate once all torrents are gone after [`ToShard::Shutdown`].
+    fn finish(&mut self) {
+        if self.stopping && self.entries.is_empty() && !std::mem::replace(&mut self.finished, true) {
+            self.write(ToGate::Finished);
+        }
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.credits.deadline(), self.unthrottle_at].into_iter().flatten().min()
+        self.timers.first().map(|(at, _)| *at)
     }
 
     pub(crate) fn tick(&mut self, now: Instant) {
@@ -227,8 +258,25 @@ impl<P: Payload> Shard<P> {
                 self.feed(now, id, Input::Tick);
             }
         }
-        if self.unthrottle_at.is_some_and(|at| at <= now) {
-            self.unthrottle_at = None;
+        self.grant();
+    }
+
+    pub(crate) fn poll_transmit(&mut self, now: Instant, conn: ConnId, room: usize, out: &mut Transmit) {
+        let Some(id) = self.owner(conn) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let used = entry.torrent.poll_transmit(now, conn, room, self.up.left(), out);
+        self.up.take(used);
+        if self.up.is_limited() && entry.torrent.is_throttled() {
+            self.throttled.insert(id);
+            self.up.wish();
+            self.ask();
+        }
+    }
+
+    /// Lets torrents go on that waited for a lease.
+    fn unthrottle(&mut self, now: Instant) {
+        self.ask();
+        if self.up.left() > 0 {
             for id in std::mem::take(&mut self.throttled) {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.torrent.unthrottle();
@@ -236,22 +284,15 @@ impl<P: Payload> Shard<P> {
                 }
             }
         }
-        self.grant(now);
     }
 
-    pub(crate) fn poll_transmit(&mut self, now: Instant, id: TorrentId, conn: ConnId, room: usize, out: &mut Transmit) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        let pay = self.up_debt.min(self.up.available(now));
-        self.up_debt -= self.up.take(now, pay);
-        let allowance = if self.up_debt > 0 { 0 } else { self.up.available(now) };
-        let used = entry.torrent.poll_transmit(now, conn, room, allowance, out);
-        self.up_debt += used - self.up.take(now, used);
-        if self.up.rate().is_some() && entry.torrent.is_throttled() {
-            self.throttled.insert(id);
-            let need = (self.up_debt + BURST_MIN).min(self.config.limit_up.map_or(u64::MAX, burst));
-            // Never at once: a bucket that is just full enough would be asked again and again.
-            let ready = self.up.ready_at(now, need).max(now + std::time::Duration::from_millis(5));
-            self.unthrottle_at = Some(self.unthrottle_at.map_or(ready, |at| at.min(ready)));
+    /// Asks the gate for leases, if they are needed.
+    fn ask(&mut self) {
+        if self.credits.must_ask() {
+            self.write(ToGate::Want(Way::Down));
+        }
+        if self.up.must_ask() {
+            self.write(ToGate::Want(Way::Up));
         }
     }
 
@@ -265,23 +306,25 @@ impl<P: Payload> Shard<P> {
     /// Passes on what a torrent and its trackers have to say, and sets its timer.
     fn settle(&mut self, now: Instant, id: TorrentId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        let from = self.index;
+        let to_gate = |what| Output::Letter(Letter::ToGate { from, what });
         loop {
             while let Some(output) = entry.torrent.poll() {
                 let out = match output {
-                    swarm::Output::Dial { addr } => ShardOutput::Dial { torrent: id, addr },
-                    swarm::Output::Wake { conn } => ShardOutput::Out(Output::Wake { conn }),
-                    swarm::Output::Disk(job) => ShardOutput::Out(Output::Disk { torrent: id, job }),
+                    swarm::Output::Dial { addr } => to_gate(ToGate::Dial { torrent: id, addr }),
+                    swarm::Output::Wake { conn } => Output::Wake { conn },
+                    swarm::Output::Disk(job) => Output::Disk { torrent: id, job },
                     swarm::Output::Close { conn, .. } => {
                         self.credits.close(conn);
-                        self.out.push_back(ShardOutput::Closed { conn });
-                        ShardOutput::Out(Output::Close { conn })
+                        self.out.push_back(to_gate(ToGate::Closed { conn }));
+                        Output::Close { conn }
                     }
                     swarm::Output::Event(event) => {
                         if event == Event::Complete && entry.was_incomplete {
                             entry.was_incomplete = false;
                             entry.trackers.completed(now, &entry.torrent);
                         }
-                        ShardOutput::Out(Output::Event(id, TorrentEvent::Swarm(event)))
+                        Output::Event(id, TorrentEvent::Swarm(event))
                     }
                 };
                 self.out.push_back(out);
@@ -299,7 +342,7 @@ impl<P: Payload> Shard<P> {
             let out = match output {
                 tracker::Output::Fetch { job: inner, url, to } => Output::Fetch { job: job(inner), url, to },
                 tracker::Output::Resolve { job: inner, host, port } => Output::Resolve { job: job(inner), host, port },
-                tracker::Output::Datagram { to, data } => Output::Datagram { to, data },
+                tracker::Output::Datagram { to, data } => to_gate(ToGate::Datagram { to, data }),
                 tracker::Output::Peers { addrs, .. } => {
                     entry.torrent.handle(now, Input::Candidates { source: Source::Tracker, addrs });
                     continue;
@@ -309,7 +352,7 @@ impl<P: Payload> Shard<P> {
                     continue;
                 }
             };
-            self.out.push_back(ShardOutput::Out(out));
+            self.out.push_back(out);
         }
         let backlog = entry.torrent.backlog();
         self.credits.backlog(entry.backlog, backlog);
@@ -322,7 +365,8 @@ impl<P: Payload> Shard<P> {
             self.entries.remove(&id);
             self.jobs.retain(|_, (t, _)| *t != id);
             self.throttled.remove(&id);
-            self.out.push_back(ShardOutput::Out(Output::Event(id, TorrentEvent::Removed)));
+            self.out.push_back(Output::Event(id, TorrentEvent::Removed));
+            self.finish();
             return;
         }
         let at = [entry.torrent.deadline(), entry.trackers.deadline()].into_iter().flatten().min();
@@ -338,10 +382,11 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Grants reading to connections that wait for it.
-    pub(crate) fn grant(&mut self, now: Instant) {
-        for (conn, bytes) in self.credits.grant(now) {
-            self.out.push_back(ShardOutput::Out(Output::Credit { conn, bytes }));
+    pub(crate) fn grant(&mut self) {
+        for (conn, bytes) in self.credits.grant() {
+            self.out.push_back(Output::Credit { conn, bytes });
         }
+        self.ask();
     }
 
     pub(crate) fn torrent(&self, id: TorrentId) -> Option<&Torrent<P>> {
@@ -356,12 +401,4 @@ impl<P: Payload> Shard<P> {
         let backlog: u64 = self.entries.values().map(|e| e.backlog).sum();
         self.credits.check_invariants(backlog)
     }
-}
-
-fn burst(rate: u64) -> u64 {
-    (rate / 4).max(BURST_MIN)
-}
-
-pub(crate) fn bucket(now: Instant, limit: Option<u64>) -> Bucket {
-    limit.map_or(Bucket::UNLIMITED, |rate| Bucket::new(now, rate, burst(rate)))
 }

@@ -2,10 +2,14 @@
 //! lies is tried in the lab; here, that the parts fit.
 
 use super::*;
-use base::{BLOCK_SIZE, Bitfield, Checks, Geometry, InfoHash, Layout, PeerId, PieceHasher, PieceIndex, Plan};
+use base::{
+    BLOCK_SIZE, Bitfield, Checks, ConnId, Geometry, InfoHash, InfoHashes, Instant, Layout, PeerId, PieceHasher,
+    PieceIndex, Plan, Rng, TorrentId,
+};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use swarm::disk::{DiskDone, DiskJob};
 use swarm::{Event, Phase, Resume};
@@ -44,6 +48,10 @@ fn plan(data: &[u8], piece: usize) -> Arc<Plan> {
 
 impl World {
     fn new(n: usize, tweak: impl Fn(usize, &mut Config)) -> Self {
+        Self::with_lag(n, Duration::ZERO, tweak)
+    }
+
+    fn with_lag(n: usize, lag: Duration, tweak: impl Fn(usize, &mut Config)) -> Self {
         let now = Instant::from_secs(100);
         let nodes = (0..n).map(|i| {
             let mut id = *b"-SH0010-000000000000";
@@ -51,7 +59,7 @@ impl World {
             let mut config = Config { peer_id: PeerId(id), port: 7000 + i as u16, ..Config::default() };
             tweak(i, &mut config);
             Node {
-                engine: Engine::new(now, config, Rng::from_seed(i as u64)),
+                engine: Engine::with_lag(now, config, Rng::from_seed(i as u64), lag),
                 addr: SocketAddr::from(([127, 0, 0, 1], 7000 + i as u16)),
                 plan: None,
                 disk: Vec::new(),
@@ -130,6 +138,7 @@ impl World {
             }
             Output::Event(_, event) => self.nodes[i].events.push(event),
             Output::Finished => self.nodes[i].finished = true,
+            Output::Letter(letter) => panic!("{letter:?} was let out"),
             Output::Fetch { .. } | Output::Resolve { .. } | Output::Datagram { .. } | Output::Credit { .. } => {}
         }
     }
@@ -292,6 +301,44 @@ fn shutdown_ends() {
     assert!(w.nodes[1].finished);
     assert!(w.nodes.iter().all(|n| n.links.is_empty()));
     assert!(w.nodes[1].engine.status(w.now, T).is_none());
+}
+
+#[test]
+fn shards_do_the_same_whatever_time_their_letters_take() {
+    let data = content(600_000);
+    let plan = plan(&data, 65_536);
+    for (shards, lag_ms) in [(2, 0), (3, 0), (2, 1), (3, 7), (3, 100)] {
+        let mut w = World::with_lag(4, Duration::from_millis(lag_ms), |i, c| {
+            c.shards = shards;
+            if i == 2 {
+                c.limit_up = Some(1_000_000);
+            }
+        });
+        let info = content(40_000);
+        for i in 0..2 {
+            w.add(i, &info, Some(&plan), Some(&data), &[]);
+        }
+        w.nodes[1].rot = Some(400_000);
+        w.run(SECOND, |w| w.phase(0) == Phase::Seeding);
+        w.add(2, &info, Some(&plan), None, &[1, 0]);
+        w.add(3, &info, Some(&plan), None, &[2]);
+        let done = |w: &World| w.phase(2) == Phase::Seeding && w.phase(3) == Phase::Seeding;
+        assert!(w.run(300 * SECOND, done), "{shards} shards, {lag_ms} ms: {:?}", w.nodes[2].engine);
+        assert!(w.nodes[2].disk == data && w.nodes[3].disk == data);
+        // In the midst of things: what crosses on the way hurts nobody.
+        for _ in 0..5 {
+            w.handle(0, Input::Command(T, Command::Pause));
+            w.handle(0, Input::Command(T, Command::Resume));
+            let peers = Command::Peers { source: swarm::Source::User, addrs: vec![w.nodes[2].addr, w.nodes[3].addr] };
+            w.handle(0, Input::Command(T, peers));
+            w.run(Duration::from_millis(3 + lag_ms / 2), |_| false);
+        }
+        for i in 0..4 {
+            w.handle(i, Input::Shutdown);
+        }
+        w.run(SECOND, |_| false);
+        assert!(w.nodes.iter().all(|n| n.finished && n.links.is_empty()), "{shards} shards, {lag_ms} ms");
+    }
 }
 
 /// An engine with one v1 torrent, and nobody else.

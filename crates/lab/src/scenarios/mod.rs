@@ -8,6 +8,7 @@ mod faults;
 #[cfg(test)]
 mod flaws;
 mod peers;
+mod shards;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +51,7 @@ pub const SCENARIOS: &[Scenario] = &[
     faults::CRASH,
     faults::DISKS,
     faults::WEATHER,
+    shards::SHARDS,
     peers::LARGE,
 ];
 

@@ -61,6 +61,11 @@ fn weather() {
 }
 
 #[test]
+fn shards_that_hear_late_of_each_other() {
+    run_seeds("shards", 1..7);
+}
+
+#[test]
 fn large_scaled_down() {
     let large = scenario("large").unwrap();
     let params = Params { leechers: 100, pieces: 100, ..large.params() };
@@ -69,7 +74,7 @@ fn large_scaled_down() {
 
 #[test]
 fn a_seed_replays_to_the_last_event() {
-    for name in ["swarm", "crash", "weather"] {
+    for name in ["swarm", "crash", "weather", "shards"] {
         let scenario = scenario(name).unwrap();
         let params = Params { leechers: 20, ..scenario.params() };
         let run = |seed| scenario.run(seed, &params).unwrap_or_else(|failure| panic!("{failure}"));

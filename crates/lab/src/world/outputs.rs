@@ -53,6 +53,8 @@ impl World {
                 self.mail(ix, Duration::ZERO, Mail::Resolved { job, result });
             }
             Output::Datagram { data, .. } => self.mail(ix, TRACKER_LATENCY, Mail::Datagram { data }),
+            // An engine in one piece delivers them itself.
+            Output::Letter(_) => self.violate(ix, "lets a letter out".into()),
             Output::Event(_, event) => self.news(ix, event),
             Output::Finished => self.depart(ix),
         }

@@ -148,7 +148,8 @@ impl Peer {
         id[8..12].copy_from_slice(&self.ix.to_be_bytes());
         id[12..16].copy_from_slice(&self.stats.lives.to_be_bytes());
         let config = engine::Config { peer_id: PeerId(id), port: PORT, ..self.spec.config.clone() };
-        self.engine = Some(Box::new(Engine::new(now, config, stream(world.seed, self.ix, 2 + self.stats.lives))));
+        let rng = stream(world.seed, self.ix, 2 + self.stats.lives);
+        self.engine = Some(Box::new(Engine::with_lag(now, config, rng, self.spec.lag)));
         self.stats.lives += 1;
         self.received_in_life = 0;
         self.conns_in_life = 0;

@@ -100,6 +100,8 @@ pub struct PeerSpec {
     pub knows: Vec<usize>,
     /// Settings of its engine; id and port are set by the world.
     pub config: engine::Config,
+    /// What letters between the parts of its engine take, if it has more than one.
+    pub lag: Duration,
     /// Decides whom it uploads to. None: the engine's own.
     pub choker: Option<MakeChoker>,
 }
@@ -119,6 +121,7 @@ impl PeerSpec {
             leaves_when_done: false,
             knows: Vec::new(),
             config: engine::Config::default(),
+            lag: Duration::ZERO,
             choker: None,
         }
     }

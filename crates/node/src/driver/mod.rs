@@ -254,6 +254,8 @@ impl Driver {
                 Output::Event(_, TorrentEvent::Swarm(swarm::Event::PieceGood(_))) => {}
                 Output::Event(torrent, event) => self.tell(News::Event(torrent, event)),
                 Output::Finished => self.finished = true,
+                // An engine in one piece delivers them itself.
+                Output::Letter(_) => {}
             }
         }
     }

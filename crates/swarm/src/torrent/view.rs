@@ -5,6 +5,11 @@ use crate::{PeerStatus, Phase, SourceStatus, TorrentStatus};
 use base::{Bitfield, Instant, Payload, PieceIndex};
 
 impl<P: Payload> Torrent<P> {
+    /// What it is called.
+    pub fn hashes(&self) -> base::InfoHashes {
+        self.hashes
+    }
+
     /// How it is doing.
     pub fn status(&self, now: Instant) -> TorrentStatus {
         let mut status = TorrentStatus {
