@@ -18,5 +18,5 @@ pub mod state;
 pub mod tracker_server;
 
 pub use net::Listen;
-pub use node::{Add, Event, Node, NodeConfig, NodeError, NodeEvent, Status, Target, What};
+pub use node::{Add, Event, Node, NodeConfig, NodeError, NodeEvent, Status, Target, Totals, What};
 pub use rope::Rope;

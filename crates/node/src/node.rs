@@ -5,11 +5,12 @@
 //! `open`.
 
 mod event;
+mod look;
 mod open;
 mod save;
 mod torrent;
 
-pub use event::{Event, NodeEvent, Status};
+pub use event::{Event, NodeEvent, Status, Totals};
 pub use torrent::{Add, Select, Target, What};
 
 use crate::clock::Clock;
@@ -20,9 +21,9 @@ use crate::driver::{Driver, Msg, NEWS_MAX, News};
 use crate::net::{Listen, Sockets};
 use crate::state::{DataDir, StateError, Store};
 use crate::{entropy, fetch};
-use base::{Instant, TorrentId};
+use base::{InfoHash, Instant, TorrentId};
 use engine::{Command, Engine, Input, TorrentEvent};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,10 +34,14 @@ use torrent::Torrent;
 
 /// Events that a slow listener may be behind; older ones are lost to it.
 const EVENTS_MAX: usize = 4096;
+/// How long many events together wait for slow listeners.
+const EVENTS_PATIENCE_MS: u32 = 200;
 /// Fetches and look-ups at once; more wait.
 const ERRANDS_MAX: usize = 32;
 /// Open files, all torrents together.
 const OPEN_FILES_MAX: usize = 256;
+/// Torrents hashed at once, also where there are fewer cores: a large one must not hold up all the others.
+const CHECKS_MIN: usize = 4;
 /// Time that an orderly end may take.
 const SHUTDOWN_LIMIT: std::time::Duration = std::time::Duration::from_secs(8);
 
@@ -94,12 +99,24 @@ pub(crate) struct Inner {
     inbox: Arc<Inbox<Msg>>,
     store: Store,
     events: broadcast::Sender<NodeEvent>,
-    torrents: Mutex<BTreeMap<TorrentId, Arc<Torrent>>>,
+    torrents: Mutex<Torrents>,
+    opening: Mutex<open::Opening>,
+    /// Torrents whose content is hashed at once.
+    checks: Semaphore,
     files: Arc<FileCache>,
     next: AtomicU32,
     listen: Vec<SocketAddr>,
     threads: usize,
     boot: String,
+}
+
+/// The records of all torrents.
+#[derive(Debug, Default)]
+struct Torrents {
+    all: BTreeMap<TorrentId, Arc<Torrent>>,
+    /// Those that are open and incomplete: the ones whose progress is saved now and then.
+    fetching: BTreeMap<TorrentId, Arc<Torrent>>,
+    names: HashMap<InfoHash, TorrentId>,
 }
 
 impl Node {
@@ -139,6 +156,8 @@ impl Node {
             store,
             events: broadcast::channel(EVENTS_MAX).0,
             torrents: Mutex::default(),
+            opening: Mutex::default(),
+            checks: Semaphore::new(config.threads.max(CHECKS_MIN)),
             files: Arc::new(FileCache::new(OPEN_FILES_MAX)),
             next: AtomicU32::new(0),
             listen,
@@ -171,24 +190,40 @@ impl Node {
     /// # Errors
     /// If it is there already.
     pub async fn add(&self, add: Add) -> Result<TorrentId, NodeError> {
-        let id = TorrentId(self.inner.next.fetch_add(1, Ordering::Relaxed));
-        let torrent = Arc::new(Torrent::new(id, &add));
-        {
-            let mut torrents = self.inner.lock();
-            let same = |t: &Arc<Torrent>| t.hashes().on_wire().any(|h| torrent.hashes().on_wire().any(|o| o == h));
-            if let Some(other) = torrents.values().find(|t| same(t)) {
-                return Err(NodeError::Twice(other.name()));
+        let id = self.add_all(vec![add]).pop();
+        id.unwrap_or_else(|| Err(NodeError::Path("nothing to add".into())))
+    }
+
+    /// Adds many at once, on the tokio runtime that this is called on. Each is added as by [`Node::add`]; together they open
+    /// in a fraction of the time.
+    pub fn add_all(&self, adds: Vec<Add>) -> Vec<Result<TorrentId, NodeError>> {
+        let (mut messages, mut to_open) = (Vec::with_capacity(adds.len()), Vec::new());
+        let add = |add: Add| {
+            let id = TorrentId(self.inner.next.fetch_add(1, Ordering::Relaxed));
+            let torrent = Arc::new(Torrent::new(id, &add));
+            {
+                let torrents = &mut *self.inner.lock();
+                if let Some(other) = torrent.hashes().on_wire().find_map(|h| torrents.names.get(&h)) {
+                    return Err(NodeError::Twice(torrents.all.get(other).map(|t| t.name()).unwrap_or_default()));
+                }
+                torrents.names.extend(torrent.hashes().on_wire().map(|h| (h, id)));
+                torrents.all.insert(id, torrent.clone());
             }
-            torrents.insert(id, torrent.clone());
-        }
-        self.inner.tell(Input::Add(id, Box::new(add.for_engine())));
-        if add.sequential {
-            self.inner.tell(Input::Command(id, Command::Sequential(true)));
-        }
-        if let What::Torrent(metainfo) = add.what {
-            tokio::spawn(open::open(self.inner.clone(), torrent, Arc::from(metainfo)));
-        }
-        Ok(id)
+            messages.push(Msg::Input(Input::Add(id, Box::new(add.for_engine()))));
+            if add.sequential {
+                messages.push(Msg::Input(Input::Command(id, Command::Sequential(true))));
+            }
+            if let What::Torrent(metainfo) = add.what {
+                let metainfo: Arc<base::Metainfo> = Arc::from(metainfo);
+                torrent.state().metainfo = Some(metainfo.clone());
+                to_open.push((torrent, metainfo));
+            }
+            Ok(id)
+        };
+        let ids = adds.into_iter().map(add).collect();
+        self.inner.inbox.put(&mut messages);
+        open::open(&self.inner, to_open);
+        ids
     }
 
     /// Gives a torrent a command of the engine. To remove it, use [`Node::remove`].
@@ -199,7 +234,15 @@ impl Node {
     /// Stops a torrent and forgets it; its files stay.
     pub async fn remove(&self, id: TorrentId) {
         self.inner.tell(Input::Command(id, Command::Remove));
-        let torrent = self.inner.lock().remove(&id);
+        let torrent = {
+            let torrents = &mut *self.inner.lock();
+            torrents.fetching.remove(&id);
+            let torrent = torrents.all.remove(&id);
+            for hash in torrent.iter().flat_map(|t| t.hashes().on_wire()) {
+                torrents.names.remove(&hash);
+            }
+            torrent
+        };
         if let Some(torrent) = torrent {
             torrent.meter.stop.store(true, Ordering::Relaxed);
             self.inner.close(&torrent).await;
@@ -211,9 +254,29 @@ impl Node {
 
     /// How a torrent is doing.
     pub async fn status(&self, id: TorrentId) -> Option<Status> {
-        let torrent = self.inner.lock().get(&id).cloned()?;
+        let torrent = self.inner.lock().all.get(&id).cloned()?;
         let engine = self.ask(move |engine, now| engine.status(now, id)).await.flatten()?;
         Some(torrent.status(engine))
+    }
+
+    /// How all torrents together are doing: one question, however many they are.
+    pub async fn totals(&self) -> Totals {
+        let ids = self.torrents();
+        let sum = move |engine: &Engine<crate::Rope>, now| {
+            ids.iter().filter_map(|id| engine.status(now, *id)).fold(Totals::default(), |sum, status| Totals {
+                peers: sum.peers + status.peers,
+                rate_up: sum.rate_up + status.rate_up,
+                uploaded: sum.uploaded + status.uploaded,
+            })
+        };
+        self.ask(sum).await.unwrap_or_default()
+    }
+
+    /// Bytes hashed of those that were there already, and how many they are, of all torrents that are being checked.
+    pub fn checking(&self) -> Option<(u64, u64)> {
+        let torrents = self.inner.lock();
+        let sums = torrents.all.values().filter_map(|t| t.checking()).reduce(|a, b| (a.0 + b.0, a.1 + b.1));
+        sums.filter(|(_, all)| *all > 0)
     }
 
     /// The peers of a torrent.
@@ -226,14 +289,32 @@ impl Node {
         self.ask(move |engine, _| engine.sources(id)).await.unwrap_or_default()
     }
 
-    /// What the torrent says, once it is known.
-    pub fn metainfo(&self, id: TorrentId) -> Option<Arc<base::Metainfo>> {
-        self.inner.lock().get(&id)?.metainfo()
+    /// What the torrent says, once it is known: read from the saved state, where it is kept.
+    pub async fn metainfo(&self, id: TorrentId) -> Option<Arc<base::Metainfo>> {
+        let torrent = self.inner.lock().all.get(&id).cloned()?;
+        if let Some(metainfo) = torrent.state().metainfo.clone() {
+            return Some(metainfo);
+        }
+        let bytes = self.inner.store.metainfo(&torrent.final_path()?).await.ok()??;
+        let metainfo = base::Metainfo::parse(&bytes).ok()?;
+        (metainfo.info.hashes == torrent.hashes()).then(|| Arc::new(metainfo))
+    }
+
+    /// How it stands with a torrent that has come to an end: [`Event::Complete`] or [`Event::Failed`]. For listeners who
+    /// may have missed the event.
+    pub fn outcome(&self, id: TorrentId) -> Option<Event> {
+        let torrent = self.inner.lock().all.get(&id).cloned()?;
+        let error = torrent.state().error.clone();
+        if let Some(error) = error {
+            return Some(Event::Failed { error });
+        }
+        let complete = torrent.state().complete;
+        torrent.final_path().filter(|_| complete).map(|path| Event::Complete { path })
     }
 
     /// The torrents, in the order in which they came.
     pub fn torrents(&self) -> Vec<TorrentId> {
-        self.inner.lock().keys().copied().collect()
+        self.inner.lock().all.keys().copied().collect()
     }
 
     async fn ask<T: Send + 'static>(
@@ -249,7 +330,7 @@ impl Node {
 
     /// Ends in order: trackers are told, what was received is written, the state is saved.
     pub async fn shutdown(&self) {
-        for torrent in self.inner.lock().values() {
+        for torrent in self.inner.lock().all.values() {
             torrent.meter.stop.store(true, Ordering::Relaxed);
         }
         self.inner.tell(Input::Shutdown);
@@ -260,7 +341,7 @@ impl Node {
             // It has said that it is done; a panic was reported by itself.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
-        self.inner.save_all(true).await;
+        self.inner.save_all().await;
         self.inner.store.close().await;
     }
 }
@@ -280,7 +361,7 @@ fn words(listen: Listen) -> String {
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TorrentId, Arc<Torrent>>> {
+    fn lock(&self) -> MutexGuard<'_, Torrents> {
         self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -291,6 +372,18 @@ impl Inner {
     fn event(&self, torrent: TorrentId, event: Event) {
         // Nobody has to listen.
         let _ = self.events.send(NodeEvent { torrent, event });
+    }
+
+    /// Tells much at once, at the pace of those who listen, as long as they do.
+    async fn events(&self, events: Vec<(TorrentId, Event)>) {
+        let mut patience = EVENTS_PATIENCE_MS;
+        for (torrent, event) in events {
+            while self.events.len() >= EVENTS_MAX / 2 && patience > 0 {
+                patience -= 1;
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            self.event(torrent, event);
+        }
     }
 
     /// A failure of the state is no failure of the transfer: it is told, and what was not saved is hashed again.
@@ -340,8 +433,10 @@ async fn run_news(inner: Arc<Inner>, mut news: mpsc::Receiver<News>, finished: w
 }
 
 fn take_event(inner: &Arc<Inner>, id: TorrentId, event: TorrentEvent) {
-    let Some(torrent) = inner.lock().get(&id).cloned() else { return };
+    let Some(torrent) = inner.lock().all.get(&id).cloned() else { return };
     match event {
+        // It was complete when it was opened.
+        TorrentEvent::Swarm(swarm::Event::Complete) if torrent.state().complete => {}
         TorrentEvent::Swarm(swarm::Event::Metadata(raw)) => open::metadata(inner, &torrent, &raw),
         TorrentEvent::Swarm(swarm::Event::Complete) => drop(tokio::spawn(open::finish(inner.clone(), torrent))),
         TorrentEvent::Swarm(swarm::Event::Stopped { error }) => torrent.fail(inner, error),

@@ -9,10 +9,11 @@
 use crate::disk::Stamp;
 use base::{Bitfield, FileIndex, InfoHash, InfoHashes, PieceIndex};
 use rustix::fs::FlockOperation;
-use sqlx::Row;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
+use sqlx::{AssertSqlSafe, Row as _};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -116,8 +117,6 @@ pub fn boot_id() -> String {
 pub struct Saved {
     /// What it is called.
     pub hashes: InfoHashes,
-    /// The .torrent, if it is known.
-    pub metainfo: Option<Vec<u8>>,
     /// Where it lies now.
     pub at: PathBuf,
     /// All that was wanted is there.
@@ -132,13 +131,59 @@ pub struct Saved {
     pub synced: bool,
     /// The boot in which it was written.
     pub boot: String,
+    /// Which .torrent is kept with it.
+    pub metainfo: Glimpse,
 }
+
+/// A row to write, and the .torrent to keep with it, by the path where the content shall lie in the end.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Where the content shall lie in the end.
+    pub path: PathBuf,
+    /// What is known of it.
+    pub saved: Saved,
+    /// Its .torrent. None: the one that is kept stays, if it is of this torrent.
+    pub metainfo: Option<Vec<u8>>,
+}
+
+/// Enough of a .torrent to see whether it is another one, without reading all of it: its length, and where everything but
+/// the info dictionary is, which the hashes stand for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Glimpse {
+    len: u64,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+/// Bytes of a glimpse at each end.
+const GLIMPSE: usize = 1024;
+
+impl Glimpse {
+    /// Of this .torrent.
+    pub fn of(metainfo: &[u8]) -> Self {
+        let n = metainfo.len();
+        let (head, tail) = (metainfo[..n.min(GLIMPSE)].to_vec(), metainfo[n.saturating_sub(GLIMPSE)..].to_vec());
+        Glimpse { len: n as u64, head, tail }
+    }
+}
+
+/// Columns of a [`Saved`], in the order of [`read_row`].
+const COLUMNS: &str = "path, at, v1, v2, complete, good, partial, stamps, synced, boot, length(metainfo), \
+                       substr(metainfo, 1, 1024), substr(metainfo, max(1, length(metainfo) - 1023))";
+
+/// Rows that are written or asked for in one statement; SQLite takes 32,766 values.
+const ROWS_MAX: usize = 1024;
+
+/// Memory that the database keeps of its pages, in KiB: rows are read once and written rarely.
+const CACHE_KIB: u32 = 256;
 
 /// The state of one node.
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: SqlitePool,
     path: PathBuf,
+    #[cfg(test)]
+    pub(crate) statements: std::sync::Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Store {
@@ -153,58 +198,84 @@ impl Store {
             .filename(&path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal);
+            .synchronous(SqliteSynchronous::Normal)
+            .pragma("cache_size", format!("-{CACHE_KIB}"));
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(failed)?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await.map_err(failed)?;
-        Ok(Store { pool, path })
+        Ok(Store {
+            pool,
+            path,
+            #[cfg(test)]
+            statements: Default::default(),
+        })
     }
 
-    /// What is known of the content that shall lie at `path` in the end.
+    /// What is known of the content that shall lie at these paths in the end.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn load(&self, path: &Path) -> Result<Option<Saved>, StateError> {
-        let row = sqlx::query("SELECT * FROM torrents WHERE path = ?").bind(path.as_os_str().as_bytes());
-        let row = row.fetch_optional(&self.pool).await.map_err(|e| self.failed(e))?;
-        Ok(row.as_ref().map(read_row))
+    pub async fn load(&self, paths: &[PathBuf]) -> Result<HashMap<PathBuf, Saved>, StateError> {
+        let mut found = HashMap::with_capacity(paths.len());
+        for paths in paths.chunks(ROWS_MAX) {
+            let marks = vec!["?"; paths.len()].join(",");
+            let text = format!("SELECT {COLUMNS} FROM torrents WHERE path IN ({marks})");
+            let query = paths.iter().fold(sqlx::query(AssertSqlSafe(text)), |q, p| q.bind(p.as_os_str().as_bytes()));
+            self.count();
+            // A statement of so many marks is not worth keeping.
+            let rows = query.persistent(false).fetch_all(&self.pool).await.map_err(|e| self.failed(e))?;
+            found.extend(rows.iter().map(|r| (path_of(r, 0), read_row(r))));
+        }
+        Ok(found)
     }
 
-    /// All that is known, by the final path.
+    /// The .torrent kept for the content that shall lie at `path`.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn load_all(&self) -> Result<Vec<(PathBuf, Saved)>, StateError> {
-        let rows = sqlx::query("SELECT * FROM torrents ORDER BY path")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|e| self.failed(e))?;
-        Ok(rows.iter().map(|r| (path_of(r, "path"), read_row(r))).collect())
+    pub async fn metainfo(&self, path: &Path) -> Result<Option<Vec<u8>>, StateError> {
+        self.count();
+        let query = sqlx::query("SELECT metainfo FROM torrents WHERE path = ?").bind(path.as_os_str().as_bytes());
+        let row = query.fetch_optional(&self.pool).await.map_err(|e| self.failed(e))?;
+        Ok(row.and_then(|row| row.get(0)))
     }
 
     /// Writes rows, in one transaction. Each speaks of bytes that were written before.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn save(&self, rows: &[(PathBuf, Saved)]) -> Result<(), StateError> {
+    pub async fn save(&self, rows: &[Row]) -> Result<(), StateError> {
         let mut transaction = self.pool.begin().await.map_err(|e| self.failed(e))?;
-        for (path, s) in rows {
-            let query = sqlx::query("INSERT OR REPLACE INTO torrents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-                .bind(path.as_os_str().as_bytes())
-                .bind(s.at.as_os_str().as_bytes())
-                .bind(s.hashes.v1.map(|h| h.0.to_vec()))
-                .bind(s.hashes.v2.map(|h| h.to_vec()))
-                .bind(s.metainfo.as_deref())
-                .bind(s.complete)
-                .bind(bits(&s.good))
-                .bind(
-                    s.partial
-                        .iter()
-                        .flat_map(|(p, b)| [p.0.to_le_bytes().to_vec(), bits(b)].concat())
-                        .collect::<Vec<u8>>(),
-                )
-                .bind(s.stamps.iter().flat_map(stamp_bytes).collect::<Vec<u8>>())
-                .bind(s.synced)
-                .bind(&s.boot);
+        for rows in rows.chunks(ROWS_MAX) {
+            let marks = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()].join(",");
+            let text = format!(
+                "INSERT INTO torrents (path, at, v1, v2, metainfo, complete, good, partial, stamps, synced, boot)
+                VALUES {marks} ON CONFLICT (path) DO UPDATE SET
+                    metainfo = CASE WHEN excluded.metainfo IS NULL AND v1 IS excluded.v1 AND v2 IS excluded.v2
+                        THEN metainfo ELSE excluded.metainfo END,
+                    at = excluded.at, v1 = excluded.v1, v2 = excluded.v2, complete = excluded.complete,
+                    good = excluded.good, partial = excluded.partial, stamps = excluded.stamps,
+                    synced = excluded.synced, boot = excluded.boot"
+            );
+            let query =
+                rows.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, Row { path, saved: s, metainfo }| {
+                    let partial: Vec<u8> =
+                        s.partial.iter().flat_map(|(p, b)| [p.0.to_le_bytes().to_vec(), bits(b)].concat()).collect();
+                    query
+                        .bind(path.as_os_str().as_bytes())
+                        .bind(s.at.as_os_str().as_bytes())
+                        .bind(s.hashes.v1.map(|h| h.0.to_vec()))
+                        .bind(s.hashes.v2.map(|h| h.to_vec()))
+                        .bind(metainfo.as_deref())
+                        .bind(s.complete)
+                        .bind(bits(&s.good))
+                        .bind(partial)
+                        .bind(s.stamps.iter().flat_map(stamp_bytes).collect::<Vec<u8>>())
+                        .bind(s.synced)
+                        .bind(&s.boot)
+                });
+            self.count();
+            // The progress of one is written again and again; a statement of so many marks is not worth keeping.
+            let query = query.persistent(rows.len() == 1);
             query.execute(&mut *transaction).await.map_err(|e| self.failed(e))?;
         }
         transaction.commit().await.map_err(|e| self.failed(e))
@@ -215,6 +286,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn delete(&self, path: &Path) -> Result<(), StateError> {
+        self.count();
         let query = sqlx::query("DELETE FROM torrents WHERE path = ?").bind(path.as_os_str().as_bytes());
         query.execute(&self.pool).await.map(|_| ()).map_err(|e| self.failed(e))
     }
@@ -227,17 +299,26 @@ impl Store {
     fn failed(&self, e: sqlx::Error) -> StateError {
         StateError::Database(self.path.clone(), e)
     }
+
+    #[cfg(test)]
+    fn count(&self) {
+        self.statements.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "as in tests")]
+    const fn count(&self) {}
 }
 
-fn path_of(row: &SqliteRow, column: &str) -> PathBuf {
+fn path_of(row: &SqliteRow, column: usize) -> PathBuf {
     OsString::from_vec(row.get::<Vec<u8>, _>(column)).into()
 }
 
-/// Reads a row. What does not make sense counts as not known: it is hashed again.
+/// Reads a row of [`COLUMNS`]. What does not make sense counts as not known: it is hashed again.
 fn read_row(row: &SqliteRow) -> Saved {
-    let hash = |column| row.get::<Option<Vec<u8>>, _>(column);
-    let mut good = &row.get::<Vec<u8>, _>("good")[..];
-    let mut partial_bytes = &row.get::<Vec<u8>, _>("partial")[..];
+    let hash = |column| row.get::<Option<&[u8]>, usize>(column);
+    let mut good: &[u8] = row.get(5);
+    let mut partial_bytes: &[u8] = row.get(6);
     let mut partial = Vec::new();
     while let Some(piece) = take(&mut partial_bytes).map(u32::from_le_bytes) {
         match read_bits(&mut partial_bytes) {
@@ -245,19 +326,24 @@ fn read_row(row: &SqliteRow) -> Saved {
             None => break,
         }
     }
+    let bytes = |column| row.get::<Option<Vec<u8>>, usize>(column).unwrap_or_default();
     Saved {
         hashes: InfoHashes {
-            v1: hash("v1").and_then(|h| h.try_into().ok()).map(InfoHash),
-            v2: hash("v2").and_then(|h| h.try_into().ok()),
+            v1: hash(2).and_then(|h| h.try_into().ok()).map(InfoHash),
+            v2: hash(3).and_then(|h| h.try_into().ok()),
         },
-        metainfo: row.get("metainfo"),
-        at: path_of(row, "at"),
-        complete: row.get("complete"),
+        at: path_of(row, 1),
+        complete: row.get(4),
         good: read_bits(&mut good).unwrap_or_default(),
         partial,
-        stamps: read_stamps(&row.get::<Vec<u8>, _>("stamps")),
-        synced: row.get("synced"),
-        boot: row.get("boot"),
+        stamps: read_stamps(row.get(7)),
+        synced: row.get(8),
+        boot: row.get(9),
+        metainfo: Glimpse {
+            len: row.get::<Option<i64>, _>(10).and_then(|n| n.try_into().ok()).unwrap_or(0),
+            head: bytes(11),
+            tail: bytes(12),
+        },
     }
 }
 
@@ -306,7 +392,6 @@ mod tests {
         good.set(3);
         let saved = Saved {
             hashes: InfoHashes { v1: Some(InfoHash([7; 20])), v2: Some([9; 32]) },
-            metainfo: Some(vec![1, 2]),
             at: OsString::from_vec(b"/a/\xff.part".to_vec()).into(),
             complete: false,
             good,
@@ -314,20 +399,46 @@ mod tests {
             stamps: vec![(FileIndex(2), Stamp { size: 1 << 40, mtime_ns: -5 })],
             synced: true,
             boot: "b".into(),
+            metainfo: Glimpse::of(&[1, 2]),
         };
-        let path = Path::new("/a/x");
-        assert_eq!(store.load(path).await.unwrap(), None);
-        store.save(&[(path.to_owned(), saved.clone()), (PathBuf::from("/a/y"), Saved::default())]).await.unwrap();
+        let path = PathBuf::from("/a/x");
+        let paths = [path.clone(), PathBuf::from("/a/y"), PathBuf::from("/a/z")];
+        assert!(store.load(&paths).await.unwrap().is_empty());
+        let row = Row { path: path.clone(), saved: saved.clone(), metainfo: Some(vec![1, 2]) };
+        let other = Row { path: paths[1].clone(), saved: Saved::default(), metainfo: None };
+        store.save(&[row.clone(), other]).await.unwrap();
         // Not closed: as after a kill.
         std::mem::forget(store);
         drop(data);
         let data = DataDir::open(dir.path()).unwrap();
         let store = Store::open(&data).await.unwrap();
-        assert_eq!(store.load(path).await.unwrap(), Some(saved.clone()));
-        let all = store.load_all().await.unwrap();
-        assert_eq!(all, [(path.to_owned(), saved), (PathBuf::from("/a/y"), Saved::default())]);
-        store.delete(path).await.unwrap();
-        assert_eq!(store.load(path).await.unwrap(), None);
+        let found = store.load(&paths).await.unwrap();
+        assert_eq!((found.len(), &found[&path], &found[&paths[1]]), (2, &saved, &Saved::default()));
+        // The .torrent stays as long as it is of this torrent.
+        store.save(&[Row { metainfo: None, ..row.clone() }]).await.unwrap();
+        assert_eq!(store.metainfo(&path).await.unwrap(), Some(vec![1, 2]));
+        let hashes = InfoHashes { v1: Some(InfoHash([8; 20])), v2: None };
+        store.save(&[Row { metainfo: None, saved: Saved { hashes, ..saved }, ..row }]).await.unwrap();
+        assert_eq!(store.metainfo(&path).await.unwrap(), None);
+        store.delete(&path).await.unwrap();
+        assert_eq!(store.load(&paths).await.unwrap().len(), 1);
         store.close().await;
+    }
+
+    #[tokio::test]
+    async fn thousands_of_rows_take_a_few_statements() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&DataDir::open(dir.path()).unwrap()).await.unwrap();
+        let count = 2 * ROWS_MAX + 1;
+        let saved = |i: usize| Saved { at: format!("/at/{i}").into(), ..Saved::default() };
+        let row = |i| Row { path: format!("/{i}").into(), saved: saved(i), metainfo: None };
+        store.save(&(0..count).map(row).collect::<Vec<_>>()).await.unwrap();
+        let paths: Vec<PathBuf> = (0..count).map(|i| format!("/{i}").into()).collect();
+        let found = store.load(&paths).await.unwrap();
+        assert_eq!(store.statements.load(std::sync::atomic::Ordering::Relaxed), 6);
+        assert!((0..count).all(|i| found[&paths[i]] == saved(i)));
+        let none = vec![0; 5000];
+        assert_eq!(Glimpse::of(&none), Glimpse::of(&none.clone()));
+        assert_ne!(Glimpse::of(&none), Glimpse::of(&none[1..]));
     }
 }

@@ -81,6 +81,11 @@ impl Line {
         Line(bar)
     }
 
+    /// Does anybody see it?
+    pub fn is_shown(&self) -> bool {
+        !self.0.is_hidden()
+    }
+
     /// Says this from now on.
     pub fn set(&self, text: String) {
         self.0.set_message(text);

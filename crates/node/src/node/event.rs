@@ -76,3 +76,14 @@ pub struct Status {
     /// What has stopped it.
     pub error: Option<String>,
 }
+
+/// All torrents together at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Peers connected.
+    pub peers: u32,
+    /// Bytes a second sent.
+    pub rate_up: u64,
+    /// Bytes sent in this run.
+    pub uploaded: u64,
+}

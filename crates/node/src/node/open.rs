@@ -1,290 +1,248 @@
-//! Opening and finishing the files of a torrent: where its content lies, what of it is there, what of that is believed.
+//! Opening and finishing the files of torrents, many at a time: what they have in common, a query and a transaction of the
+//! saved state, is done once for all that wait.
 //!
-//! `get` writes to `NAME.part` beside the final name. What lies under the final name is verified first: if it is the
-//! content, there is nothing to do; if a node fetched it there and it has changed since, it is mended; if it is something
-//! else, it is left alone. `seed` never writes.
+//! A torrent whose files are as the saved state says is opened at once. The others are hashed apart, a few at a time, and
+//! come back here when that is done.
 
-use super::Inner;
 use super::event::Event;
-use super::torrent::{Open, Target, Torrent};
-use crate::disk::check::{self, Options, Report};
+use super::look::{Effort, Found, Task};
+use super::torrent::{Known, Open, Torrent};
+use super::{Inner, save};
+use crate::disk::Progress;
 use crate::disk::worker::Work;
-use crate::disk::{Place, Progress, Storage};
 use crate::driver::Msg;
-use crate::state::Saved;
+use crate::state::{Glimpse, Row, Saved};
 use base::metainfo::Layers;
-use base::{Bitfield, FileIndex, FileKind, Info, Metainfo, PieceIndex, Plan};
+use base::{Info, Metainfo};
 use engine::{Command, Input};
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
-use swarm::{FilePriority, Resume};
 use tokio::sync::oneshot;
 
 /// Time from completion to the sync.
 const SYNC_DELAY: Duration = Duration::from_secs(5);
+/// Torrents opened together. Further ones wait for the next turn, so that what they hold meanwhile can be used again.
+const BATCH_MAX: usize = 512;
+
+/// Torrents that wait to be opened, and whether somebody is at it.
+#[derive(Default)]
+pub(super) struct Opening {
+    waiting: Vec<Waiting>,
+    busy: bool,
+}
+
+enum Waiting {
+    /// Just added, or its metainfo came.
+    New(Arc<Torrent>, Arc<Metainfo>),
+    /// Looked at.
+    Looked(Box<Looked>),
+}
+
+struct Looked {
+    torrent: Arc<Torrent>,
+    result: Result<(Task, Found), String>,
+}
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
 
 /// The info dictionary came from peers.
 pub(super) fn metadata(inner: &Arc<Inner>, torrent: &Arc<Torrent>, raw: &[u8]) {
     match Info::parse(raw) {
         Ok(info) => {
             let metainfo = Arc::new(Metainfo::bare(info, Layers::none()));
+            torrent.state().metainfo = Some(metainfo.clone());
             inner.event(torrent.id, Event::Metadata);
-            tokio::spawn(open(inner.clone(), torrent.clone(), metainfo));
+            open(inner, [(torrent.clone(), metainfo)]);
         }
         Err(e) => torrent.fail(inner, format!("the torrent that peers sent can't be used: {e}")),
     }
 }
 
 /// Looks at what is there, and lets the engine begin.
-pub(super) async fn open(inner: Arc<Inner>, torrent: Arc<Torrent>, metainfo: Arc<Metainfo>) {
-    {
-        let mut state = torrent.state();
-        state.name = metainfo.info.layout.name().to_owned();
-        state.metainfo = Some(metainfo.clone());
-    }
-    let result = try_open(&inner, &torrent, &metainfo).await;
-    torrent.to_check.store(0, Ordering::Relaxed);
-    match result {
-        Ok(true) => finish(inner, torrent).await,
-        Ok(false) => {}
-        Err(error) => torrent.fail(&inner, error),
+pub(super) fn open(inner: &Arc<Inner>, torrents: impl IntoIterator<Item = (Arc<Torrent>, Arc<Metainfo>)>) {
+    put(inner, torrents.into_iter().map(|(torrent, metainfo)| Waiting::New(torrent, metainfo)));
+}
+
+fn put(inner: &Arc<Inner>, more: impl IntoIterator<Item = Waiting>) {
+    let mut opening = inner.opening.lock().unwrap_or_else(PoisonError::into_inner);
+    opening.waiting.extend(more);
+    if !opening.waiting.is_empty() && !std::mem::replace(&mut opening.busy, true) {
+        tokio::spawn(run(inner.clone()));
     }
 }
 
-/// True if all that is wanted is there already.
-async fn try_open(inner: &Arc<Inner>, torrent: &Arc<Torrent>, metainfo: &Metainfo) -> Result<bool, String> {
-    let plan =
-        metainfo.plan().ok_or("this v2 torrent comes without the hashes of its pieces; get it by its .torrent file")?;
-    let plan = Arc::new(plan);
-    let end = end_of(&torrent.target, &plan)?;
-    let saved = inner.store.load(&end.path()).await.map_err(|e| e.to_string())?;
-    let saved = saved.filter(|s| s.hashes == metainfo.info.hashes);
-    let priorities = torrent.select.as_ref().map(|select| select(&plan.layout)).unwrap_or_default();
-    let wanted = wanted_pieces(&plan, &priorities);
-    let look = {
-        let (inner, torrent, plan, end, wanted, priorities) =
-            (inner.clone(), torrent.clone(), plan.clone(), end.clone(), wanted.clone(), priorities.clone());
-        move || look(&inner, &torrent, plan, &end, saved.as_ref(), &wanted, &priorities)
-    };
-    let (storage, resume) =
-        tokio::task::spawn_blocking(look).await.map_err(|e| format!("checking has failed: {e}"))??;
-    let good = resume.have.clone().unwrap_or_default();
-    let progress = Progress::new(good.clone(), resume.partial.clone());
-    let path = storage.place().path();
-    torrent.state().open = Some(Open {
-        storage: storage.clone(),
-        progress: progress.clone(),
-        end,
-        synced: false,
-        saved: u64::MAX,
-        bytes: metainfo.encode().into(),
-    });
-    // The row comes before the first byte: what a kill leaves behind is known as ours.
-    inner.save_one(torrent).await;
-    inner.inbox.put(&mut vec![
-        Msg::Disk(Work::Open(torrent.id, storage.clone(), progress)),
-        Msg::Storage(torrent.id, Some(storage)),
-        Msg::Input(Input::Command(torrent.id, Command::Open { plan, resume, priorities })),
-    ]);
-    inner.event(torrent.id, Event::Opened { good: good.count(), pieces: good.len(), path });
-    Ok(!good.lacks_any_of(&wanted))
-}
-
-/// Where the content shall lie in the end.
-fn end_of(target: &Target, plan: &Plan) -> Result<Place, String> {
-    match target {
-        Target::Get { dir, .. } => {
-            let dir = std::path::absolute(dir).map_err(|e| format!("can't use {}: {e}", dir.display()))?;
-            Ok(Place::new(dir, plan.layout.name()))
+/// Opens until nothing waits any more.
+async fn run(inner: Arc<Inner>) {
+    while let Some(batch) = next(&inner) {
+        let (mut new, mut looked) = (Vec::new(), Vec::new());
+        for waiting in batch {
+            match waiting {
+                Waiting::New(torrent, metainfo) => new.push((torrent, metainfo)),
+                Waiting::Looked(one) => looked.push(*one),
+            }
         }
-        Target::Seed { path } => {
-            // Of a link, what it leads to: the user named it.
-            let path = path.canonicalize().map_err(|e| format!("can't read {}: {e}", path.display()))?;
-            match (path.parent(), path.file_name()) {
-                (Some(parent), Some(top)) if path.is_dir() != plan.layout.is_single() => Ok(Place::new(parent, top)),
-                (Some(_), Some(_)) if path.is_dir() => {
-                    Err(format!("{} is a folder, and the torrent is one file", path.display()))
+        looked.extend(glance(&inner, new).await);
+        begin(&inner, looked).await;
+    }
+}
+
+fn next(inner: &Inner) -> Option<Vec<Waiting>> {
+    let opening = &mut *inner.opening.lock().unwrap_or_else(PoisonError::into_inner);
+    let n = opening.waiting.len().min(BATCH_MAX);
+    opening.busy = n > 0;
+    let rest = opening.waiting.split_off(n);
+    Some(std::mem::replace(&mut opening.waiting, rest)).filter(|batch| !batch.is_empty())
+}
+
+/// Compares files with the saved state. What has to be hashed comes later.
+async fn glance(inner: &Arc<Inner>, new: Vec<(Arc<Torrent>, Arc<Metainfo>)>) -> Vec<Looked> {
+    if new.is_empty() {
+        return Vec::new();
+    }
+    let all: Vec<Arc<Torrent>> = new.iter().map(|(torrent, _)| torrent.clone()).collect();
+    match try_glance(inner, new).await {
+        Ok(looked) => looked,
+        Err(e) => all.into_iter().map(|torrent| Looked { torrent, result: Err(e.clone()) }).collect(),
+    }
+}
+
+async fn try_glance(inner: &Arc<Inner>, new: Vec<(Arc<Torrent>, Arc<Metainfo>)>) -> Result<Vec<Looked>, String> {
+    let tasks = move || -> Vec<(Arc<Torrent>, Result<Task, String>)> {
+        new.into_iter().map(|(torrent, metainfo)| (torrent.clone(), Task::new(torrent, metainfo))).collect()
+    };
+    let mut tasks = blocking(tasks).await?;
+    let paths: Vec<_> = tasks.iter().filter_map(|(_, task)| Some(task.as_ref().ok()?.end.path())).collect();
+    let mut saved = inner.store.load(&paths).await.map_err(|e| e.to_string())?;
+    for task in tasks.iter_mut().filter_map(|(_, task)| task.as_mut().ok()) {
+        task.saved = saved.remove(&task.end.path()).filter(|s| s.hashes == task.metainfo.info.hashes);
+    }
+    let (looked, slow) = {
+        let inner = inner.clone();
+        let look = move || {
+            let (mut looked, mut slow) = (Vec::new(), Vec::new());
+            for (torrent, task) in tasks {
+                match task.and_then(|task| Ok((task.look(&inner, Effort::Glance)?, task))) {
+                    Ok((Some(found), task)) => looked.push(Looked { torrent, result: Ok((task, found)) }),
+                    Ok((None, task)) => slow.push(task),
+                    Err(e) => looked.push(Looked { torrent, result: Err(e) }),
                 }
-                (Some(_), Some(_)) => Err(format!("{} is one file, and the torrent is a folder", path.display())),
-                _ => Err(format!("can't seed {}: it has no name", path.display())),
             }
-        }
-    }
-}
-
-/// Finds out where the content lies and what of it is good. Takes as long as hashing does.
-fn look(
-    inner: &Inner,
-    torrent: &Torrent,
-    plan: Arc<Plan>,
-    end: &Place,
-    saved: Option<&Saved>,
-    wanted: &Bitfield,
-    priorities: &[FilePriority],
-) -> Result<(Arc<Storage>, Resume), String> {
-    let skipped = |file: FileIndex| priorities.get(file.index()) == Some(&FilePriority::Skip);
-    let mut parts = std::ffi::OsString::from(".");
-    parts.push(&end.top);
-    parts.push(".parts");
-    let parts = end.parent.join(parts);
-    let storage = |place| {
-        let storage = Storage::new(plan.clone(), place, inner.files.clone());
-        Arc::new(if priorities.is_empty() { storage } else { storage.hiding(parts.clone(), |f| !skipped(f)) })
+            (looked, slow)
+        };
+        blocking(look).await?
     };
-    let shown = end.path().display().to_string();
-    let exists = end.path().symlink_metadata().is_ok();
-    match &torrent.target {
-        Target::Seed { .. } => {
-            let storage = Storage::new(plan.clone(), end.clone(), inner.files.clone());
-            let storage = Arc::new(match torrent.metainfo() {
-                Some(metainfo) => storage.with_own_names(&metainfo.info),
-                None => storage,
+    let hashers = inner.threads.min(slow.len());
+    let slow = Arc::new(Mutex::new(slow.into_iter()));
+    for _ in 0..hashers {
+        tokio::spawn(hash(inner.clone(), slow.clone()));
+    }
+    Ok(looked)
+}
+
+/// Hashes one torrent after the other.
+async fn hash(inner: Arc<Inner>, tasks: Arc<Mutex<std::vec::IntoIter<Task>>>) {
+    let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+    while let Some(task) = next() {
+        let _permit = inner.checks.acquire().await;
+        let torrent = task.torrent.clone();
+        let look = {
+            let inner = inner.clone();
+            move || match task.look(&inner, Effort::Hash)? {
+                Some(found) => Ok((task, found)),
+                None => Err("checking has led to nothing".into()),
+            }
+        };
+        let result = blocking(look).await.and_then(|result| result);
+        put(&inner, [Waiting::Looked(Box::new(Looked { torrent, result }))]);
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| format!("checking has failed: {e}"))
+}
+
+/// Lets the engine begin with what was looked at.
+async fn begin(inner: &Arc<Inner>, looked: Vec<Looked>) {
+    let (mut rows, mut messages, mut events) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut complete, mut to_finish) = (Vec::new(), Vec::new());
+    for Looked { torrent, result } in looked {
+        torrent.to_check.store(0, Ordering::Relaxed);
+        let (task, found) = match result {
+            Ok(found) => found,
+            Err(error) => {
+                torrent.fail(inner, error);
+                continue;
+            }
+        };
+        if !inner.lock().all.contains_key(&torrent.id) {
+            continue;
+        }
+        let (storage, resume) = (found.storage, found.resume);
+        let good = resume.have.clone().unwrap_or_default();
+        // Of what is all there, nothing is ever written.
+        let progress = (!good.is_full()).then(|| Progress::new(good.clone(), resume.partial.clone()));
+        let place = storage.place();
+        let there = place == task.end;
+        let synced = found.known && task.saved.as_ref().is_some_and(|s| s.synced);
+        {
+            let state = &mut *torrent.state();
+            state.open = Some(Open {
+                storage: storage.clone(),
+                progress: progress.clone(),
+                end: (!there).then(|| Box::new(task.end.clone())),
+                synced,
+                saved: Known::NOTHING,
             });
-            let report = match torrent.hashed && sizes_are_right(&storage) {
-                true => Report { good: Bitfield::full(plan.geometry.piece_count()), ..Report::default() },
-                false => verify(inner, torrent, &storage, saved, Look::Seed)?,
-            };
-            let (good, pieces) = (report.good.count(), report.good.len());
-            if good < pieces {
-                let bad = pieces - good;
-                return Err(format!(
-                    "{shown} is not what the torrent describes: {bad} of {pieces} pieces are bad or missing; get --in-place mends them"
-                ));
-            }
-            Ok((storage, resume(report, None)))
+            state.complete = found.complete && there;
+            state.wish = None;
         }
-        Target::Get { in_place, .. } if *in_place || exists => {
-            let storage = storage(end.clone());
-            let report = verify(inner, torrent, &storage, saved, Look::Final)?;
-            // Ours to mend: the user says so, or it was here that a node of this user put it.
-            let ours = *in_place || saved.is_some_and(|s| s.at == end.path());
-            if report.good.lacks_any_of(wanted) && exists && !ours {
-                return Err(format!(
-                    "{shown} exists and is something else, or has changed; move it away, choose another folder, or mend it with --in-place"
-                ));
-            }
-            prepare(&storage, priorities)?;
-            Ok((storage, resume(report, None)))
-        }
-        Target::Get { .. } => {
-            let mut part = end.top.clone();
-            part.push(".part");
-            let storage = storage(Place::new(&end.parent, part));
-            let saved = saved.filter(|s| s.at == storage.place().path());
-            let report = verify(inner, torrent, &storage, saved, Look::Part)?;
-            if saved.is_none() && report.good.count() == 0 && report.rotten > 0 {
-                let shown = storage.place().path().display().to_string();
-                return Err(format!(
-                    "{shown} exists and does not belong to this torrent; move it away or choose another folder"
-                ));
-            }
-            prepare(&storage, priorities)?;
-            Ok((storage, resume(report, saved)))
-        }
-    }
-}
-
-fn prepare(storage: &Storage, priorities: &[FilePriority]) -> Result<(), String> {
-    let wanted = |file: FileIndex| priorities.get(file.index()) != Some(&FilePriority::Skip);
-    storage.prepare(wanted).map_err(|e| e.to_string())
-}
-
-/// What is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    /// The user's own content.
-    Seed,
-    /// What lies under the final name; it may have been made sparse by others.
-    Final,
-    /// A file of ours, whose holes were never written.
-    Part,
-}
-
-/// Hashes what is not known to be good.
-fn verify(
-    inner: &Inner,
-    torrent: &Torrent,
-    storage: &Storage,
-    saved: Option<&Saved>,
-    look: Look,
-) -> Result<Report, String> {
-    let geometry = &storage.plan().geometry;
-    let believed = saved.map_or_else(|| Bitfield::new(geometry.piece_count()), |s| believed(storage, s, &inner.boot));
-    let mut unknown = Bitfield::new(geometry.piece_count());
-    if storage.place().path().symlink_metadata().is_ok() {
-        for i in believed.zeros() {
-            unknown.set(i);
-        }
-    }
-    let bytes = unknown.ones().filter_map(|i| geometry.piece(i)).map(|p| u64::from(geometry.piece_len(p))).sum();
-    torrent.to_check.store(bytes, Ordering::Relaxed);
-    let options = Options { threads: inner.threads, skip_holes: look == Look::Part, find_blocks: look != Look::Seed };
-    let mut report = check::check(storage, &unknown, options, &torrent.meter).map_err(|e| e.to_string())?;
-    if report.stopped {
-        return Err("stopped while checking what is there".into());
-    }
-    for i in believed.ones() {
-        report.good.set(i);
-    }
-    Ok(report)
-}
-
-/// Whether all files are there and as long as they should be.
-fn sizes_are_right(storage: &Storage) -> bool {
-    let files = storage.plan().layout.content().filter(|(_, f)| f.kind == FileKind::Content);
-    files.into_iter().all(|(index, f)| storage.stamp(index).is_some_and(|stamp| stamp.size == f.len))
-}
-
-/// The pieces that the record calls good and whose files look as they did then.
-fn believed(storage: &Storage, saved: &Saved, boot: &str) -> Bitfield {
-    let plan = storage.plan();
-    let mut out = Bitfield::new(plan.geometry.piece_count());
-    if saved.good.len() != out.len() || !(saved.synced || saved.boot == boot) || saved.at != storage.place().path() {
-        return out;
-    }
-    let mut same = vec![false; plan.layout.files().len()];
-    for (file, stamp) in &saved.stamps {
-        if let Some(same) = same.get_mut(file.index()) {
-            *same = storage.stamp(*file) == Some(*stamp);
-        }
-    }
-    for piece in saved.good.ones().filter_map(|i| plan.geometry.piece(i)) {
-        let len = u64::from(plan.geometry.piece_len(piece));
-        if plan.layout.spans(plan.geometry.piece_offset(piece), len).all(|s| s.pad || same[s.file.index()]) {
-            out.set(piece.0);
-        }
-    }
-    out
-}
-
-/// What the engine is told: what was found, and of incomplete pieces also what was recorded.
-fn resume(report: Report, saved: Option<&Saved>) -> Resume {
-    let mut partial: std::collections::BTreeMap<PieceIndex, Bitfield> = report.partial.into_iter().collect();
-    for (piece, blocks) in saved.map(|s| &s.partial[..]).unwrap_or_default() {
-        if let Some(found) = partial.get_mut(piece).filter(|f| f.len() == blocks.len()) {
-            for b in blocks.ones() {
-                found.set(b);
+        if let Some((row, known)) = inner.row(&torrent, true) {
+            match task.saved.filter(|saved| is_saved(saved, &row)) {
+                Some(_) => save::saved(&torrent, known),
+                None => rows.push((torrent.clone(), row, known)),
             }
         }
-    }
-    // A piece all of whose blocks are there was hashed, and is bad.
-    partial.retain(|_, blocks| !blocks.is_full());
-    Resume { have: Some(report.good), partial: partial.into_iter().collect(), check: None }
-}
-
-/// The pieces under the files that are wanted.
-fn wanted_pieces(plan: &Plan, priorities: &[FilePriority]) -> Bitfield {
-    let mut wanted = Bitfield::new(plan.geometry.piece_count());
-    for piece in plan.geometry.pieces() {
-        let spans = plan.layout.spans(plan.geometry.piece_offset(piece), u64::from(plan.geometry.piece_len(piece)));
-        let skipped = |file: FileIndex| priorities.get(file.index()) == Some(&FilePriority::Skip);
-        if spans.filter(|s| !s.pad).any(|s| !skipped(s.file)) {
-            wanted.set(piece.0);
+        if let Some(progress) = progress {
+            messages.push(Msg::Disk(Work::Open(torrent.id, storage.clone(), progress)));
+        }
+        messages.push(Msg::Storage(torrent.id, Some(storage)));
+        let open = Command::Open { plan: task.plan, resume, priorities: task.priorities };
+        messages.push(Msg::Input(Input::Command(torrent.id, open)));
+        events.push((torrent.id, Event::Opened { good: good.count(), pieces: good.len(), path: place.path() }));
+        match (found.complete, there) {
+            (true, true) => {
+                events.push((torrent.id, Event::Complete { path: place.path() }));
+                complete.push(torrent);
+            }
+            (true, false) => to_finish.push(torrent),
+            (false, _) => drop(inner.lock().fetching.insert(torrent.id, torrent)),
         }
     }
-    wanted
+    // The rows come before the first byte: what a kill leaves behind is known as ours.
+    inner.save_rows(rows).await;
+    inner.inbox.put(&mut messages);
+    inner.events(events).await;
+    complete.retain(|torrent| torrent.state().open.as_ref().is_some_and(|open| !open.synced));
+    if !complete.is_empty() {
+        tokio::spawn(sync(Arc::downgrade(inner), complete));
+    }
+    for torrent in to_finish {
+        finish(inner.clone(), torrent).await;
+    }
+}
+
+/// Does the saved state say this already?
+fn is_saved(saved: &Saved, row: &Row) -> bool {
+    // Once it is synced, it does not matter when.
+    let boot = if saved.synced { row.saved.boot.clone() } else { saved.boot.clone() };
+    let metainfo = row.metainfo.as_deref().map(Glimpse::of).unwrap_or_default();
+    Saved { boot, ..saved.clone() } == Saved { metainfo, ..row.saved.clone() }
 }
 
 /// Gives the content its final name and tells that it is complete. Doing it twice does nothing.
@@ -293,16 +251,21 @@ pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
     if std::mem::replace(&mut torrent.state().complete, true) {
         return;
     }
-    let path = open.end.path();
+    let end = open.end();
+    let path = end.path();
     let renamed = {
-        let (storage, end) = (open.storage.clone(), open.end.clone());
+        let storage = open.storage.clone();
         tokio::task::spawn_blocking(move || storage.rename(&end)).await
     };
     match renamed {
         Ok(Ok(())) => {
-            inner.save_one(&torrent).await;
+            if let Some(open) = &mut torrent.state().open {
+                open.end = None;
+            }
+            inner.save(std::slice::from_ref(&torrent), true).await;
+            inner.lock().fetching.remove(&torrent.id);
             inner.event(torrent.id, Event::Complete { path });
-            tokio::spawn(sync(Arc::downgrade(&inner), torrent));
+            tokio::spawn(sync(Arc::downgrade(&inner), vec![torrent]));
         }
         Ok(Err(e)) => {
             torrent.state().complete = false;
@@ -318,46 +281,30 @@ pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
 
 /// Brings complete content to the medium a while after, when nobody waits for it any more. Until then, and for a node
 /// that ends before, a restart of the machine means hashing again.
-async fn sync(inner: Weak<Inner>, torrent: Arc<Torrent>) {
+async fn sync(inner: Weak<Inner>, torrents: Vec<Arc<Torrent>>) {
     tokio::time::sleep(SYNC_DELAY).await;
     let Some(inner) = inner.upgrade() else { return };
-    let (tx, rx) = oneshot::channel();
-    inner.inbox.put_one(Msg::Disk(Work::Sync(torrent.id, tx)));
-    match rx.await {
-        Ok(Ok(())) => {
-            if let Some(open) = &mut torrent.state().open {
-                open.synced = true;
+    let mut synced = Vec::with_capacity(torrents.len());
+    for torrent in torrents {
+        // What was there when it was opened was not written by us.
+        let written = torrent.state().open.as_ref().is_some_and(|open| open.progress.is_some());
+        if written {
+            let (tx, rx) = oneshot::channel();
+            inner.inbox.put_one(Msg::Disk(Work::Sync(torrent.id, tx)));
+            match rx.await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => {
+                    tracing::warn!("{e}");
+                    continue;
+                }
+                // The node has ended.
+                Err(_) => return,
             }
-            inner.save_one(&torrent).await;
         }
-        Ok(Err(e)) => tracing::warn!("{e}"),
-        // The node has ended.
-        Err(_) => {}
+        if let Some(open) = &mut torrent.state().open {
+            open.synced = true;
+        }
+        synced.push(torrent);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::disk::FileCache;
-    use base::{Checks, Geometry, Layout};
-
-    #[test]
-    fn a_record_is_believed_in_its_own_boot_or_once_synced_and_of_files_that_nobody_touched() {
-        let dir = tempfile::tempdir().unwrap();
-        let (geometry, layout) = (Geometry::new(100, 50, 50).unwrap(), Layout::single("f".into(), 100, false));
-        let plan = Arc::new(Plan { geometry, layout, checks: Checks::default() });
-        let place = Place::new(dir.path(), "f");
-        std::fs::write(place.path(), [1; 100]).unwrap();
-        let storage = Storage::new(plan, place.clone(), Arc::new(FileCache::new(4)));
-        let stamps = vec![(FileIndex(0), storage.stamp(FileIndex(0)).unwrap())];
-        let mut saved =
-            Saved { at: place.path(), good: Bitfield::full(2), stamps, boot: "then".into(), ..Saved::default() };
-        assert!(believed(&storage, &saved, "then").is_full(), "killed, and started again");
-        assert_eq!(believed(&storage, &saved, "now").count(), 0, "the power went: what was not synced may be lost");
-        saved.synced = true;
-        assert!(believed(&storage, &saved, "now").is_full(), "it had reached the medium");
-        std::fs::write(place.path(), [1; 99]).unwrap();
-        assert_eq!(believed(&storage, &saved, "then").count(), 0, "somebody changed the file");
-    }
+    inner.save(&synced, true).await;
 }

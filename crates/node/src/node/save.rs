@@ -1,9 +1,9 @@
 //! Saves the progress of all torrents, off the way of the data and after it.
 
 use super::Inner;
-use super::torrent::Torrent;
-use crate::state::Saved;
-use std::path::PathBuf;
+use super::torrent::{Known, Torrent};
+use crate::disk::Progress;
+use crate::state::{Row, Saved};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,48 +17,75 @@ pub(super) async fn run(inner: Weak<Inner>) {
     loop {
         ticks.tick().await;
         let Some(inner) = inner.upgrade() else { return };
-        inner.save_all(false).await;
+        // What is complete is not written to any more; of thousands of seeds, none is looked at here.
+        let fetching: Vec<Arc<Torrent>> = inner.lock().fetching.values().cloned().collect();
+        inner.save(&fetching, false).await;
+    }
+}
+
+/// The saved state knows this of a torrent; so its .torrent need not be kept in memory.
+pub(super) fn saved(torrent: &Torrent, known: Known) {
+    let state = &mut *torrent.state();
+    if let Some(open) = &mut state.open {
+        open.saved = known;
+        state.metainfo = None;
     }
 }
 
 impl Inner {
-    /// Saves what has changed. `quiet`: nobody writes any more, so what the files look like is noted too.
-    pub(super) async fn save_all(&self, quiet: bool) {
-        let torrents: Vec<Arc<Torrent>> = self.lock().values().cloned().collect();
-        let rows: Vec<(PathBuf, Saved)> = torrents.iter().filter_map(|t| self.row(t, quiet)).collect();
-        if !rows.is_empty() {
-            self.saved(self.store.save(&rows).await);
+    /// Saves what has changed of these, in one transaction. `quiet`: nobody writes any more, so what the files look like is
+    /// noted too.
+    pub(super) async fn save(&self, torrents: &[Arc<Torrent>], quiet: bool) {
+        let row = |torrent: &Arc<Torrent>| self.row(torrent, quiet).map(|(row, known)| (torrent.clone(), row, known));
+        self.save_rows(torrents.iter().filter_map(row).collect()).await;
+    }
+
+    /// Saves these rows, in one transaction.
+    pub(super) async fn save_rows(&self, rows: Vec<(Arc<Torrent>, Row, Known)>) {
+        let (mut of, mut plain) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        for (torrent, row, known) in rows {
+            plain.push(row);
+            of.push((torrent, known));
+        }
+        if plain.is_empty() {
+            return;
+        }
+        match self.store.save(&plain).await {
+            Ok(()) => of.iter().for_each(|(torrent, known)| saved(torrent, *known)),
+            // A failure of the state is no failure of the transfer: it is told, and what was not saved is hashed again.
+            Err(e) => tracing::warn!("{e}"),
         }
     }
 
-    /// Saves one torrent now.
-    pub(super) async fn save_one(&self, torrent: &Torrent) {
-        if let Some(row) = self.row(torrent, true) {
-            self.saved(self.store.save(&[row]).await);
-        }
+    /// Saves all that has changed, at the end.
+    pub(super) async fn save_all(&self) {
+        let torrents: Vec<Arc<Torrent>> = self.lock().all.values().cloned().collect();
+        self.save(&torrents, true).await;
     }
 
-    /// What is to be saved of a torrent; None if nothing has changed.
-    fn row(&self, torrent: &Torrent, quiet: bool) -> Option<(PathBuf, Saved)> {
-        let mut state = torrent.state();
-        let complete = state.complete;
-        let open = state.open.as_mut()?;
+    /// What is to be saved of a torrent, and what is known then; None if nothing has changed.
+    pub(super) fn row(&self, torrent: &Torrent, quiet: bool) -> Option<(Row, Known)> {
+        let (complete, open, metainfo) = {
+            let state = torrent.state();
+            (state.complete, state.open.clone()?, state.metainfo.clone())
+        };
+        let version = open.progress.as_ref().map_or(0, Progress::version);
+        let known = Known { version, stamped: quiet, synced: open.synced };
         // What is complete is not written to any more: its stamps hold until a user changes it.
-        let version = open.progress.version();
-        if !quiet && (version == open.saved || complete) {
+        let unchanged = match quiet {
+            true => complete && open.saved == known,
+            false => complete || open.saved.version == version,
+        };
+        if unchanged {
             return None;
         }
-        open.saved = version;
-        let open = open.clone();
-        drop(state);
         // The stamps are taken first: what changes after them makes them void.
         let layout = &open.storage.plan().layout;
         let stamp = |(index, _)| Some((index, open.storage.stamp(index)?));
         let stamps = if quiet { layout.content().filter_map(stamp).collect() } else { Vec::new() };
-        let facts = open.progress.facts();
-        let row = Saved {
+        let facts = open.facts();
+        let saved = Saved {
             hashes: torrent.hashes(),
-            metainfo: Some(open.bytes.to_vec()),
             at: open.storage.place().path(),
             complete,
             good: facts.good,
@@ -66,7 +93,9 @@ impl Inner {
             stamps,
             synced: open.synced,
             boot: self.boot.clone(),
+            ..Saved::default()
         };
-        Some((open.end.path(), row))
+        let metainfo = metainfo.map(|m| m.encode());
+        Some((Row { path: open.end().path(), saved, metainfo }, known))
     }
 }

@@ -129,7 +129,7 @@ async fn by_magnet() {
         let add = Add { peers: a.listen_addrs().to_vec(), ..Add::new(what, target) };
         run(&b, add).await.unwrap();
         same(&yard.at("from/tree"), &yard.at("to/tree"));
-        assert_eq!(b.metainfo(b.torrents()[0]).unwrap().info.hashes, m.info.hashes);
+        assert_eq!(b.metainfo(b.torrents()[0]).await.unwrap().info.hashes, m.info.hashes);
     }
 }
 
@@ -256,5 +256,60 @@ async fn a_tracker_brings_them_together() {
         a.shutdown().await;
         b.shutdown().await;
         assert_eq!(tracker.lock().totals().peers, 0);
+    }
+}
+
+/// Small torrents in a folder.
+fn many(dir: &Path, count: usize) -> Vec<(Metainfo, PathBuf)> {
+    std::fs::create_dir_all(dir).unwrap();
+    let one = |i: usize| {
+        let path = dir.join(format!("{i}"));
+        std::fs::write(&path, i.to_le_bytes().repeat(50)).unwrap();
+        let options = CreateOptions { format: Format::V1, threads: 1, ..Default::default() };
+        (create(&path, &options, &Meter::default(), |_| {}).unwrap().metainfo, path)
+    };
+    (0..count).map(one).collect()
+}
+
+#[tokio::test]
+async fn many_open_together_and_what_is_known_is_neither_hashed_nor_written_again() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let yard = Yard::new();
+    let count = 300;
+    let mut torrents = many(&yard.at("data"), count);
+    for (round, most) in [("new", 100), ("known", 1), ("known, of another .torrent", 2), ("one changed", 3)] {
+        if round == "one changed" {
+            std::fs::write(yard.at("data/7"), "something else").unwrap();
+        } else if round.ends_with("another .torrent") {
+            torrents.iter_mut().for_each(|(m, _)| m.comment = Some("new".into()));
+        }
+        let node = node(&yard.at("a")).await;
+        let mut events = node.events();
+        let before = node.inner.store.statements.load(Relaxed);
+        let ids: Vec<_> = node.add_all(torrents.iter().map(|(m, path)| seed(m, path)).collect());
+        let (mut complete, mut failed) = (0, 0);
+        while complete + failed < count {
+            match tokio::time::timeout(LIMIT, events.recv()).await.unwrap().unwrap().event {
+                Event::Complete { .. } => complete += 1,
+                Event::Failed { .. } => failed += 1,
+                _ => {}
+            }
+        }
+        assert_eq!(failed, usize::from(round == "one changed"), "{round}");
+        let statements = node.inner.store.statements.load(Relaxed) - before;
+        assert!(statements <= most, "{round}: {statements} statements for {count} torrents");
+        let id = *ids[1].as_ref().unwrap();
+        assert!(matches!(node.outcome(id), Some(Event::Complete { .. })));
+        assert_eq!(*node.metainfo(id).await.unwrap(), torrents[1].0, "{round}: read from the saved state");
+        assert!(
+            matches!(node.add(seed(&torrents[1].0, &torrents[1].1)).await, Err(NodeError::Twice(name)) if name == "1")
+        );
+        // As if it had lived until the sync: then a restart of the machine changes nothing, and nothing is left to write.
+        if round == "new" {
+            for torrent in node.inner.lock().all.values() {
+                torrent.state().open.as_mut().unwrap().synced = true;
+            }
+        }
+        node.shutdown().await;
     }
 }

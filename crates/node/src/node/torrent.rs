@@ -3,8 +3,8 @@
 use super::Inner;
 use super::event::{Event, Status};
 use crate::disk::check::Meter;
-use crate::disk::{Place, Progress, Storage};
-use base::{InfoHashes, Layout, Magnet, Metainfo, TorrentId};
+use crate::disk::{Facts, Place, Progress, Storage};
+use base::{Bitfield, InfoHashes, Layout, Magnet, Metainfo, TorrentId};
 use engine::AddTorrent;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -88,13 +88,10 @@ impl std::fmt::Debug for Add {
     }
 }
 
-/// The record of one torrent.
+/// The record of one torrent. Thousands of them seed at once, so what only the opening needs goes away with it.
 pub(super) struct Torrent {
     pub(super) id: TorrentId,
     hashes: InfoHashes,
-    pub(super) target: Target,
-    pub(super) select: Option<Select>,
-    pub(super) hashed: bool,
     /// How far the check of what is there has come, and how far it has to go; 0 while there is none.
     pub(super) meter: Meter,
     pub(super) to_check: AtomicU64,
@@ -104,26 +101,63 @@ pub(super) struct Torrent {
 /// What changes of it.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) name: String,
+    /// What the user wants of it. None once it is open.
+    pub(super) wish: Option<Arc<Wish>>,
+    /// Its .torrent, until that is saved.
     pub(super) metainfo: Option<Arc<Metainfo>>,
     pub(super) open: Option<Open>,
     pub(super) complete: bool,
     pub(super) error: Option<String>,
 }
 
+/// What a user wants of a torrent.
+pub(super) struct Wish {
+    pub(super) name: String,
+    pub(super) target: Target,
+    pub(super) select: Option<Select>,
+    pub(super) hashed: bool,
+}
+
 /// A torrent whose files are in use.
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     pub(super) storage: Arc<Storage>,
-    pub(super) progress: Progress,
-    /// Where the content shall lie in the end.
-    pub(super) end: Place,
+    /// What is known to be on disk. None: all of it.
+    pub(super) progress: Option<Progress>,
+    /// Where the content shall lie in the end, if not where it is.
+    pub(super) end: Option<Box<Place>>,
     /// What is good has reached the medium.
     pub(super) synced: bool,
-    /// The version of the progress that was saved last.
-    pub(super) saved: u64,
-    /// The .torrent as it is saved.
-    pub(super) bytes: Arc<[u8]>,
+    /// What the saved state knows of it.
+    pub(super) saved: Known,
+}
+
+/// What the saved state knows of a torrent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Its progress at this version.
+    pub(super) version: u64,
+    /// And what the files looked like then.
+    pub(super) stamped: bool,
+    /// And that it had been brought to the medium.
+    pub(super) synced: bool,
+}
+
+impl Known {
+    pub(super) const NOTHING: Known = Known { version: u64::MAX, stamped: false, synced: false };
+}
+
+impl Open {
+    /// What is on disk.
+    pub(super) fn facts(&self) -> Facts {
+        let all = || Bitfield::full(self.storage.plan().geometry.piece_count());
+        self.progress.as_ref().map_or_else(|| Facts { good: all(), ..Facts::default() }, Progress::facts)
+    }
+
+    /// Where the content shall lie in the end.
+    pub(super) fn end(&self) -> Place {
+        self.end.as_deref().cloned().unwrap_or_else(|| self.storage.place())
+    }
 }
 
 impl Torrent {
@@ -132,21 +166,9 @@ impl Torrent {
             What::Torrent(m) => (m.info.hashes, m.info.layout.name().to_owned()),
             What::Magnet(m) => (m.hashes, m.name.clone().unwrap_or_default()),
         };
-        let state = State {
-            name,
-            metainfo: if let What::Torrent(m) = &add.what { Some(Arc::new((**m).clone())) } else { None },
-            ..State::default()
-        };
-        Torrent {
-            id,
-            hashes,
-            target: add.target.clone(),
-            select: add.select.clone(),
-            hashed: add.hashed,
-            meter: Meter::default(),
-            to_check: AtomicU64::new(0),
-            state: Mutex::new(state),
-        }
+        let wish = Wish { name, target: add.target.clone(), select: add.select.clone(), hashed: add.hashed };
+        let state = State { wish: Some(Arc::new(wish)), ..State::default() };
+        Torrent { id, hashes, meter: Meter::default(), to_check: AtomicU64::new(0), state: Mutex::new(state) }
     }
 
     pub(super) fn hashes(&self) -> InfoHashes {
@@ -154,16 +176,17 @@ impl Torrent {
     }
 
     pub(super) fn name(&self) -> String {
-        self.state().name.clone()
-    }
-
-    pub(super) fn metainfo(&self) -> Option<Arc<Metainfo>> {
-        self.state().metainfo.clone()
+        let state = self.state();
+        match (&state.wish, &state.open) {
+            (_, Some(open)) => open.storage.plan().layout.name().to_owned(),
+            (Some(wish), None) => wish.name.clone(),
+            (None, None) => String::new(),
+        }
     }
 
     /// Where it shall lie in the end, once that is known.
     pub(super) fn final_path(&self) -> Option<PathBuf> {
-        self.state().open.as_ref().map(|o| o.end.path())
+        self.state().open.as_ref().map(|o| o.end().path())
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -176,11 +199,22 @@ impl Torrent {
         inner.event(self.id, Event::Failed { error });
     }
 
-    pub(super) fn status(&self, torrent: TorrentStatus) -> Status {
+    /// Bytes hashed of those that were there already, and how many they are, while that lasts.
+    pub(super) fn checking(&self) -> Option<(u64, u64)> {
         let to_check = self.to_check.load(Ordering::Relaxed);
-        let checking = (to_check > 0).then(|| (self.meter.bytes.load(Ordering::Relaxed).min(to_check), to_check));
+        (to_check > 0).then(|| (self.meter.bytes.load(Ordering::Relaxed).min(to_check), to_check))
+    }
+
+    pub(super) fn status(&self, torrent: TorrentStatus) -> Status {
+        let checking = self.checking();
         let state = self.state();
         Status { torrent, checking, complete: state.complete, error: state.error.clone() }
+    }
+}
+
+impl std::fmt::Debug for Wish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wish").field("name", &self.name).field("target", &self.target).finish_non_exhaustive()
     }
 }
 

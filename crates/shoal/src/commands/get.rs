@@ -153,7 +153,7 @@ impl Transfers<'_> {
         let Some(transfer) = self.map.get_mut(&news.torrent) else { return };
         match news.event {
             Event::Metadata => {
-                if let Some(metainfo) = self.node.metainfo(news.torrent) {
+                if let Some(metainfo) = self.node.metainfo(news.torrent).await {
                     transfer.name = metainfo.info.layout.name().to_owned();
                     if let Err(error) = self.selection.check(&metainfo.info.layout) {
                         let message = Failure::from(error).line().unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::{signals, source};
 use anyhow::{Context as _, bail};
 use base::{Metainfo, TorrentId};
 use node::{Add, Event, Listen, Node, NodeEvent, Target, What};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,20 +20,41 @@ use tokio::sync::broadcast;
 pub async fn run(args: SeedArgs, global: &Global, voice: Voice) -> Result<(), Failure> {
     args.network.check()?;
     args.tracker.iter().try_for_each(|url| check_url("--tracker", url, &TRACKERS))?;
-    let pairs = pairs(&args.torrent, &args.data, voice)?;
+    let mut pairs = Pairs::new(&args.torrent, &args.data)?;
+    let mut first = pairs.next(voice)?;
+    if first.is_empty() {
+        return Err(anyhow::anyhow!(
+            "no .torrent in {} whose content is in {}",
+            args.torrent.display(),
+            args.data.display()
+        )
+        .into());
+    }
     let peers = session::peers(&args.peer).await?;
     let node = session::start(&args.network, global, Listen::Usual, None, args.limit_up).await?;
     voice.object(&session::listening(&node));
     let mut events = node.events();
     let mut seeds = Seeds::default();
-    for (metainfo, path) in pairs {
-        let name = metainfo.info.layout.name().to_owned();
-        let what = What::Torrent(Box::new(metainfo));
-        let add = Add { peers: peers.clone(), trackers: args.tracker.clone(), ..Add::new(what, Target::Seed { path }) };
-        match node.add(add).await {
-            Ok(id) => drop(seeds.names.insert(id, name)),
-            Err(error) => voice.warn(&error.to_string()),
+    while !first.is_empty() {
+        let names: Vec<String> = first.iter().map(|(m, _)| m.info.layout.name().to_owned()).collect();
+        let add = |(metainfo, path)| {
+            let what = What::Torrent(Box::new(metainfo));
+            Add { peers: peers.clone(), trackers: args.tracker.clone(), ..Add::new(what, Target::Seed { path }) }
+        };
+        let added = node.add_all(first.into_iter().map(add).collect());
+        for (name, id) in names.into_iter().zip(added) {
+            match id {
+                Ok(id) => drop(seeds.names.insert(id, name)),
+                Err(error) => voice.warn(&error.to_string()),
+            }
         }
+        // The node opens these while the next ones are read.
+        (pairs, first) = tokio::task::spawn_blocking(move || {
+            let next = pairs.next(voice);
+            next.map(|next| (pairs, next))
+        })
+        .await
+        .context("reading the .torrents has failed")??;
     }
     let result = seeds.watch(&node, &mut events, voice).await;
     session::end(&node, voice).await;
@@ -45,6 +66,8 @@ pub async fn run(args: SeedArgs, global: &Global, voice: Voice) -> Result<(), Fa
 pub struct Seeds {
     /// Their names.
     pub names: BTreeMap<TorrentId, String>,
+    /// Those of which it was told that they are seeded.
+    told: BTreeSet<TorrentId>,
     complaints: Complaints,
 }
 
@@ -63,10 +86,10 @@ impl Seeds {
                 () = signals::stop() => return Ok(()),
                 event = events.recv() => match event {
                     Ok(event) => self.take(&event, voice, &line),
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.catch_up(node, voice, &line),
                     Err(broadcast::error::RecvError::Closed) => return Err(anyhow::anyhow!("the node has stopped").into()),
                 },
-                _ = tick.tick() => line.set(self.line(node).await),
+                _ = tick.tick(), if line.is_shown() => line.set(self.line(node).await),
             }
             if self.names.is_empty() {
                 return Err(Failure::Said);
@@ -77,6 +100,7 @@ impl Seeds {
     fn take(&mut self, news: &NodeEvent, voice: Voice, line: &Line) {
         let Some(name) = self.names.get(&news.torrent).cloned() else { return };
         match &news.event {
+            Event::Complete { .. } if !self.told.insert(news.torrent) => {}
             Event::Complete { path } => {
                 voice.object(&Seeding { name: &name });
                 line.above(|| {
@@ -96,59 +120,85 @@ impl Seeds {
         }
     }
 
-    async fn line(&self, node: &Node) -> String {
-        let ids: Vec<TorrentId> = self.names.keys().copied().collect();
-        let (mut done, mut all) = (0, 0);
-        for id in &ids {
-            if let Some((now, total)) = node.status(*id).await.and_then(|s| s.checking) {
-                done += now;
-                all += total;
+    /// So much happened at once that some of it was missed: the torrents themselves say how they stand.
+    fn catch_up(&mut self, node: &Node, voice: Voice, line: &Line) {
+        let ids: Vec<TorrentId> = self.names.keys().filter(|id| !self.told.contains(id)).copied().collect();
+        for id in ids {
+            if let Some(event) = node.outcome(id) {
+                self.take(&NodeEvent { torrent: id, event }, voice, line);
             }
         }
-        match all {
-            0 => session::seeding_line(node, &ids).await,
-            _ => format!("checking what is there: {} %", done.saturating_mul(100) / all),
+    }
+
+    async fn line(&self, node: &Node) -> String {
+        match node.checking() {
+            Some((done, all)) => format!("checking what is there: {} %", done.saturating_mul(100) / all),
+            None => session::seeding_line(node).await,
         }
     }
 }
 
+/// Torrents read and added together: what they need meanwhile is used again by the next ones.
+const BATCH: usize = 512;
+
 /// Which torrents to seed from where: one, or all of a folder.
-fn pairs(torrent: &Path, data: &Path, voice: Voice) -> anyhow::Result<Vec<(Metainfo, PathBuf)>> {
-    std::fs::metadata(data).with_context(|| format!("can't read {}", data.display()))?;
-    if !torrent.is_dir() {
-        return Ok(vec![(source::read(torrent)?.metainfo, data.to_owned())]);
+struct Pairs {
+    files: std::vec::IntoIter<PathBuf>,
+    data: PathBuf,
+    one: bool,
+}
+
+impl Pairs {
+    fn new(torrent: &Path, data: &Path) -> anyhow::Result<Self> {
+        std::fs::metadata(data).with_context(|| format!("can't read {}", data.display()))?;
+        let data_is_dir = data.is_dir();
+        let (data, one) = (data.to_owned(), !torrent.is_dir());
+        if one {
+            return Ok(Pairs { files: vec![torrent.to_owned()].into_iter(), data, one });
+        }
+        if !data_is_dir {
+            bail!(
+                "{} is a folder of .torrents, so {} must be the folder of their contents",
+                torrent.display(),
+                data.display()
+            );
+        }
+        let entries = std::fs::read_dir(torrent).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+        let mut files: Vec<PathBuf> = entries
+            .with_context(|| format!("can't read {}", torrent.display()))?
+            .iter()
+            .map(std::fs::DirEntry::path)
+            .collect();
+        files.sort();
+        Ok(Pairs { files: files.into_iter(), data, one })
     }
-    if !data.is_dir() {
-        bail!(
-            "{} is a folder of .torrents, so {} must be the folder of their contents",
-            torrent.display(),
-            data.display()
-        );
-    }
-    let entries = std::fs::read_dir(torrent).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-    let mut files: Vec<PathBuf> = entries
-        .with_context(|| format!("can't read {}", torrent.display()))?
-        .iter()
-        .map(std::fs::DirEntry::path)
-        .collect();
-    files.sort();
-    let mut found = Vec::new();
-    for file in files.into_iter().filter(|f| f.is_file()) {
-        let metainfo = match source::read(&file) {
-            Ok(torrent) => torrent.metainfo,
-            Err(error) => {
-                voice.warn(&format!("{error:#}"));
+
+    /// The next ones; none: there are no more.
+    fn next(&mut self, voice: Voice) -> anyhow::Result<Vec<(Metainfo, PathBuf)>> {
+        let mut found = Vec::new();
+        while found.len() < BATCH
+            && let Some(file) = self.files.next()
+        {
+            if self.one {
+                found.push((source::read(&file)?.metainfo, self.data.clone()));
+                break;
+            }
+            if !file.is_file() {
                 continue;
             }
-        };
-        let path = data.join(metainfo.info.layout.name());
-        match path.exists() {
-            true => found.push((metainfo, path)),
-            false => voice.warn(&format!("{} is left out: {} is not there", file.display(), path.display())),
+            let metainfo = match source::read(&file) {
+                Ok(torrent) => torrent.metainfo,
+                Err(error) => {
+                    voice.warn(&format!("{error:#}"));
+                    continue;
+                }
+            };
+            let path = self.data.join(metainfo.info.layout.name());
+            match path.exists() {
+                true => found.push((metainfo, path)),
+                false => voice.warn(&format!("{} is left out: {} is not there", file.display(), path.display())),
+            }
         }
+        Ok(found)
     }
-    if found.is_empty() {
-        bail!("no .torrent in {} whose content is in {}", torrent.display(), data.display());
-    }
-    Ok(found)
 }

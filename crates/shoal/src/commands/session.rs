@@ -6,7 +6,6 @@ use crate::failure::Failure;
 use crate::say::Voice;
 use crate::units::{self, Rate};
 use anyhow::Context as _;
-use base::TorrentId;
 use node::{Event, Listen, Node, NodeConfig};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -108,15 +107,8 @@ pub async fn end(node: &Node, voice: Voice) {
 }
 
 /// How seeding goes, in a line.
-pub async fn seeding_line(node: &Node, torrents: &[TorrentId]) -> String {
-    let (mut peers, mut rate, mut sent) = (0, 0, 0);
-    for id in torrents {
-        if let Some(status) = node.status(*id).await {
-            peers += status.torrent.peers;
-            rate += status.torrent.rate_up;
-            sent += status.torrent.uploaded;
-        }
-    }
+pub async fn seeding_line(node: &Node) -> String {
+    let node::Totals { peers, rate_up: rate, uploaded: sent } = node.totals().await;
     let noun = if peers == 1 { "peer" } else { "peers" };
     format!("seeding to {peers} {noun} at {}, {} given so far", units::rate(rate), units::bytes(sent))
 }

@@ -1,0 +1,290 @@
+//! Finding out where the content of a torrent lies, what of it is there, what of that is believed.
+//!
+//! `get` writes to `NAME.part` beside the final name. What lies under the final name is verified first: if it is the
+//! content, there is nothing to do; if a node fetched it there and it has changed since, it is mended; if it is something
+//! else, it is left alone. `seed` never writes.
+
+use super::Inner;
+use super::torrent::{Target, Torrent, Wish};
+use crate::disk::check::{self, Options, Report};
+use crate::disk::{Place, Storage};
+use crate::state::Saved;
+use base::{Bitfield, FileIndex, FileKind, Metainfo, PieceIndex, Plan};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use swarm::{FilePriority, Resume};
+
+/// A torrent that is being opened.
+pub(super) struct Task {
+    pub(super) torrent: Arc<Torrent>,
+    pub(super) metainfo: Arc<Metainfo>,
+    pub(super) plan: Arc<Plan>,
+    /// Where the content shall lie in the end.
+    pub(super) end: Place,
+    pub(super) priorities: Vec<FilePriority>,
+    /// What the saved state says of it.
+    pub(super) saved: Option<Saved>,
+    wish: Arc<Wish>,
+    wanted: Bitfield,
+}
+
+/// What was found.
+pub(super) struct Found {
+    pub(super) storage: Arc<Storage>,
+    pub(super) resume: Resume,
+    /// Nothing that is wanted is missing.
+    pub(super) complete: bool,
+    /// All of it was known before.
+    pub(super) known: bool,
+}
+
+/// How much may be done to find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// Compare the files with the saved state.
+    Glance,
+    /// Hash what is not known.
+    Hash,
+}
+
+impl Task {
+    /// Looks where its content shall lie.
+    pub(super) fn new(torrent: Arc<Torrent>, metainfo: Arc<Metainfo>) -> Result<Self, String> {
+        let plan = metainfo
+            .plan()
+            .ok_or("this v2 torrent comes without the hashes of its pieces; get it by its .torrent file")?;
+        let wish = torrent.state().wish.clone().ok_or("it is open already")?;
+        let end = end_of(&wish.target, &plan)?;
+        let priorities = wish.select.as_ref().map(|select| select(&plan.layout)).unwrap_or_default();
+        let wanted = wanted_pieces(&plan, &priorities);
+        Ok(Task { torrent, metainfo, plan: Arc::new(plan), end, priorities, saved: None, wish, wanted })
+    }
+
+    /// Finds out where the content lies and what of it is good. Takes as long as hashing does; None: without hashing,
+    /// nobody knows.
+    pub(super) fn look(&self, inner: &Inner, effort: Effort) -> Result<Option<Found>, String> {
+        let (plan, end, saved) = (&self.plan, &self.end, self.saved.as_ref());
+        let skipped = |file: FileIndex| self.priorities.get(file.index()) == Some(&FilePriority::Skip);
+        let mut parts = std::ffi::OsString::from(".");
+        parts.push(&end.top);
+        parts.push(".parts");
+        let parts = end.parent.join(parts);
+        let storage = |place| {
+            let storage = Storage::new(plan.clone(), place, inner.files.clone());
+            Arc::new(if self.priorities.is_empty() { storage } else { storage.hiding(parts.clone(), |f| !skipped(f)) })
+        };
+        let verify = |storage: &Storage, saved, look| verify(inner, &self.torrent, storage, saved, (look, effort));
+        let shown = || end.path().display().to_string();
+        let exists = end.path().symlink_metadata().is_ok();
+        let (storage, (report, known), saved) = match &self.wish.target {
+            Target::Seed { .. } => {
+                let storage = Storage::new(plan.clone(), end.clone(), inner.files.clone());
+                let storage = Arc::new(storage.with_own_names(&self.metainfo.info));
+                let looked = match self.wish.hashed && sizes_are_right(&storage) {
+                    true => {
+                        let good = Bitfield::full(plan.geometry.piece_count());
+                        (Report { good, ..Report::default() }, false)
+                    }
+                    false => match verify(&storage, saved, Look::Seed)? {
+                        Some(looked) => looked,
+                        None => return Ok(None),
+                    },
+                };
+                let (good, pieces) = (looked.0.good.count(), looked.0.good.len());
+                if good < pieces {
+                    let (shown, bad) = (shown(), pieces - good);
+                    return Err(format!(
+                        "{shown} is not what the torrent describes: {bad} of {pieces} pieces are bad or missing; get --in-place mends them"
+                    ));
+                }
+                (storage, looked, None)
+            }
+            Target::Get { in_place, .. } if *in_place || exists => {
+                let storage = storage(end.clone());
+                let Some(looked) = verify(&storage, saved, Look::Final)? else { return Ok(None) };
+                // Ours to mend: the user says so, or it was here that a node of this user put it.
+                let ours = *in_place || saved.is_some_and(|s| s.at == end.path());
+                if looked.0.good.lacks_any_of(&self.wanted) && exists && !ours {
+                    let shown = shown();
+                    return Err(format!(
+                        "{shown} exists and is something else, or has changed; move it away, choose another folder, or mend it with --in-place"
+                    ));
+                }
+                prepare(&storage, &self.priorities)?;
+                (storage, looked, None)
+            }
+            Target::Get { .. } => {
+                let mut part = end.top.clone();
+                part.push(".part");
+                let storage = storage(Place::new(&end.parent, part));
+                let saved = saved.filter(|s| s.at == storage.place().path());
+                let Some(looked) = verify(&storage, saved, Look::Part)? else { return Ok(None) };
+                if saved.is_none() && looked.0.good.count() == 0 && looked.0.rotten > 0 {
+                    let shown = storage.place().path().display().to_string();
+                    return Err(format!(
+                        "{shown} exists and does not belong to this torrent; move it away or choose another folder"
+                    ));
+                }
+                prepare(&storage, &self.priorities)?;
+                (storage, looked, saved)
+            }
+        };
+        let complete = !report.good.lacks_any_of(&self.wanted);
+        Ok(Some(Found { storage, resume: resume(report, saved), complete, known }))
+    }
+}
+
+/// Where the content shall lie in the end.
+fn end_of(target: &Target, plan: &Plan) -> Result<Place, String> {
+    match target {
+        Target::Get { dir, .. } => {
+            let dir = std::path::absolute(dir).map_err(|e| format!("can't use {}: {e}", dir.display()))?;
+            Ok(Place::new(dir, plan.layout.name()))
+        }
+        Target::Seed { path } => {
+            // Of a link, what it leads to: the user named it.
+            let path = path.canonicalize().map_err(|e| format!("can't read {}: {e}", path.display()))?;
+            match (path.parent(), path.file_name()) {
+                (Some(parent), Some(top)) if path.is_dir() != plan.layout.is_single() => Ok(Place::new(parent, top)),
+                (Some(_), Some(_)) if path.is_dir() => {
+                    Err(format!("{} is a folder, and the torrent is one file", path.display()))
+                }
+                (Some(_), Some(_)) => Err(format!("{} is one file, and the torrent is a folder", path.display())),
+                _ => Err(format!("can't seed {}: it has no name", path.display())),
+            }
+        }
+    }
+}
+
+fn prepare(storage: &Storage, priorities: &[FilePriority]) -> Result<(), String> {
+    let wanted = |file: FileIndex| priorities.get(file.index()) != Some(&FilePriority::Skip);
+    storage.prepare(wanted).map_err(|e| e.to_string())
+}
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// The user's own content.
+    Seed,
+    /// What lies under the final name; it may have been made sparse by others.
+    Final,
+    /// A file of ours, whose holes were never written.
+    Part,
+}
+
+/// Hashes what is not known to be good, if that much effort is allowed. Says also whether all was known before.
+fn verify(
+    inner: &Inner,
+    torrent: &Torrent,
+    storage: &Storage,
+    saved: Option<&Saved>,
+    (look, effort): (Look, Effort),
+) -> Result<Option<(Report, bool)>, String> {
+    let geometry = &storage.plan().geometry;
+    let believed = saved.map_or_else(|| Bitfield::new(geometry.piece_count()), |s| believed(storage, s, &inner.boot));
+    if believed.is_full() {
+        return Ok(Some((Report { good: believed, ..Report::default() }, true)));
+    }
+    let mut unknown = Bitfield::new(geometry.piece_count());
+    if storage.place().path().symlink_metadata().is_ok() {
+        for i in believed.zeros() {
+            unknown.set(i);
+        }
+    }
+    if effort == Effort::Glance && unknown.count() > 0 {
+        return Ok(None);
+    }
+    let bytes = unknown.ones().filter_map(|i| geometry.piece(i)).map(|p| u64::from(geometry.piece_len(p))).sum();
+    torrent.to_check.store(bytes, Ordering::Relaxed);
+    let options = Options { threads: inner.threads, skip_holes: look == Look::Part, find_blocks: look != Look::Seed };
+    let mut report = check::check(storage, &unknown, options, &torrent.meter).map_err(|e| e.to_string())?;
+    if report.stopped {
+        return Err("stopped while checking what is there".into());
+    }
+    for i in believed.ones() {
+        report.good.set(i);
+    }
+    Ok(Some((report, false)))
+}
+
+/// Whether all files are there and as long as they should be.
+fn sizes_are_right(storage: &Storage) -> bool {
+    let files = storage.plan().layout.content().filter(|(_, f)| f.kind == FileKind::Content);
+    files.into_iter().all(|(index, f)| storage.stamp(index).is_some_and(|stamp| stamp.size == f.len))
+}
+
+/// The pieces that the record calls good and whose files look as they did then.
+fn believed(storage: &Storage, saved: &Saved, boot: &str) -> Bitfield {
+    let plan = storage.plan();
+    let mut out = Bitfield::new(plan.geometry.piece_count());
+    if saved.good.len() != out.len() || !(saved.synced || saved.boot == boot) || saved.at != storage.place().path() {
+        return out;
+    }
+    let mut same = vec![false; plan.layout.files().len()];
+    for (file, stamp) in &saved.stamps {
+        if let Some(same) = same.get_mut(file.index()) {
+            *same = storage.stamp(*file) == Some(*stamp);
+        }
+    }
+    for piece in saved.good.ones().filter_map(|i| plan.geometry.piece(i)) {
+        let len = u64::from(plan.geometry.piece_len(piece));
+        if plan.layout.spans(plan.geometry.piece_offset(piece), len).all(|s| s.pad || same[s.file.index()]) {
+            out.set(piece.0);
+        }
+    }
+    out
+}
+
+/// What the engine is told: what was found, and of incomplete pieces also what was recorded.
+fn resume(report: Report, saved: Option<&Saved>) -> Resume {
+    let mut partial: std::collections::BTreeMap<PieceIndex, Bitfield> = report.partial.into_iter().collect();
+    for (piece, blocks) in saved.map(|s| &s.partial[..]).unwrap_or_default() {
+        if let Some(found) = partial.get_mut(piece).filter(|f| f.len() == blocks.len()) {
+            for b in blocks.ones() {
+                found.set(b);
+            }
+        }
+    }
+    // A piece all of whose blocks are there was hashed, and is bad.
+    partial.retain(|_, blocks| !blocks.is_full());
+    Resume { have: Some(report.good), partial: partial.into_iter().collect(), check: None }
+}
+
+/// The pieces under the files that are wanted.
+fn wanted_pieces(plan: &Plan, priorities: &[FilePriority]) -> Bitfield {
+    let mut wanted = Bitfield::new(plan.geometry.piece_count());
+    for piece in plan.geometry.pieces() {
+        let spans = plan.layout.spans(plan.geometry.piece_offset(piece), u64::from(plan.geometry.piece_len(piece)));
+        let skipped = |file: FileIndex| priorities.get(file.index()) == Some(&FilePriority::Skip);
+        if spans.filter(|s| !s.pad).any(|s| !skipped(s.file)) {
+            wanted.set(piece.0);
+        }
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::FileCache;
+    use base::{Checks, Geometry, Layout};
+
+    #[test]
+    fn a_record_is_believed_in_its_own_boot_or_once_synced_and_of_files_that_nobody_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let (geometry, layout) = (Geometry::new(100, 50, 50).unwrap(), Layout::single("f".into(), 100, false));
+        let plan = Arc::new(Plan { geometry, layout, checks: Checks::default() });
+        let place = Place::new(dir.path(), "f");
+        std::fs::write(place.path(), [1; 100]).unwrap();
+        let storage = Storage::new(plan, place.clone(), Arc::new(FileCache::new(4)));
+        let stamps = vec![(FileIndex(0), storage.stamp(FileIndex(0)).unwrap())];
+        let mut saved =
+            Saved { at: place.path(), good: Bitfield::full(2), stamps, boot: "then".into(), ..Saved::default() };
+        assert!(believed(&storage, &saved, "then").is_full(), "killed, and started again");
+        assert_eq!(believed(&storage, &saved, "now").count(), 0, "the power went: what was not synced may be lost");
+        saved.synced = true;
+        assert!(believed(&storage, &saved, "now").is_full(), "it had reached the medium");
+        std::fs::write(place.path(), [1; 99]).unwrap();
+        assert_eq!(believed(&storage, &saved, "then").count(), 0, "somebody changed the file");
+    }
+}
