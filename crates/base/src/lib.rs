@@ -5,6 +5,7 @@
 
 pub mod bencode;
 mod bitfield;
+mod flat;
 mod geometry;
 mod ids;
 mod layout;
@@ -21,6 +22,7 @@ pub mod size;
 mod time;
 
 pub use bitfield::Bitfield;
+pub use flat::FlatMap;
 pub use geometry::{BLOCK_SIZE, Geometry, GeometryError};
 pub use ids::{
     BlockIndex, ConnId, FileIndex, Hex, InfoHash, InfoHashes, JobId, PeerId, PieceIndex, ShardIndex, TorrentId,
@@ -30,7 +32,7 @@ pub use magnet::{Magnet, MagnetError};
 pub use metainfo::{Info, Metainfo, MetainfoError};
 pub use payload::Payload;
 pub use plan::{Checks, PieceDigest, PieceHasher, Plan};
-pub use queue::{QUEUE_KEPT, pop_or_trim};
+pub use queue::{QUEUE_KEPT, QUEUE_KEPT_BUSY, pop_or_trim, trim};
 pub use rng::Rng;
 pub use scope::{Scope, may_use};
 pub use time::Instant;

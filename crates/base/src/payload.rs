@@ -16,6 +16,11 @@ pub trait Payload: Clone + Default + fmt::Debug {
     /// Takes the first `n` bytes out of this run. `n` is at most `len()`.
     fn split_to(&mut self, n: usize) -> Self;
 
+    /// Drops the first `n` bytes, which is at most `len()`.
+    fn advance(&mut self, n: usize) {
+        self.split_to(n);
+    }
+
     /// Puts `more` behind these bytes.
     fn append(&mut self, more: Self);
 
@@ -33,6 +38,10 @@ impl Payload for Vec<u8> {
     fn split_to(&mut self, n: usize) -> Self {
         let rest = self.split_off(n);
         std::mem::replace(self, rest)
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.drain(..n);
     }
 
     fn append(&mut self, mut more: Self) {

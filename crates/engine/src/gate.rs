@@ -321,6 +321,7 @@ impl<P: Payload> Gate<P> {
     }
 
     pub(crate) fn tick(&mut self, now: Instant) {
+        base::trim(&mut self.out);
         let late: Vec<_> = self.pending.iter().filter(|(_, p)| p.until <= now).map(|(c, _)| *c).collect();
         for conn in late {
             self.out.push_back(Output::Close { conn });

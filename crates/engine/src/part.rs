@@ -61,6 +61,7 @@ impl<P: Payload> Part<P> {
                 self.shard.grant();
             }
             Input::Tick => {
+                base::trim(&mut self.out);
                 if let Some(gate) = &mut self.gate {
                     gate.tick(now);
                 }

@@ -250,6 +250,7 @@ impl<P: Payload> Shard<P> {
     }
 
     pub(crate) fn tick(&mut self, now: Instant) {
+        base::trim(&mut self.out);
         while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, id));
             if let Some(entry) = self.entries.get_mut(&id) {

@@ -24,7 +24,7 @@ pub use disk::{Disk, DiskSpec};
 pub use features::Features;
 pub use net::LinkSpec;
 pub use params::{ParamError, Params};
-pub use payload::{Payload, Run, Taint};
+pub use payload::{Block, Payload, Run, Taint};
 pub use report::{Bounds, Report, Results};
 pub use scenarios::{Failure, SCENARIOS, Scenario, scenario};
 pub use trace::Sink;

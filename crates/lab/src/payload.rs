@@ -1,6 +1,6 @@
 //! Payload of the lab: headers as real bytes, blocks as a note of what they would be.
 //!
-//! A block of 16 KiB costs 40 bytes here, whoever carries it, so a lab can move terabytes. What a block holds is told
+//! A block of 16 KiB costs 16 bytes here, whoever carries it, so a lab can move terabytes. What a block holds is told
 //! by where it comes from (piece and offset) and by its [`Taint`]: good, or spoilt, and by whom. The mind reads zeros
 //! where blocks are (see [`base::Payload`]), and never looks.
 
@@ -28,49 +28,49 @@ impl Taint {
 }
 
 /// A run of bytes of one kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Run {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run<'a> {
     /// Real bytes.
-    Real(Bytes),
+    Real(&'a [u8]),
     /// Bytes of a piece, or what pretends to be them.
-    Block {
-        /// The piece.
-        piece: PieceIndex,
-        /// Where they start within it.
-        begin: u32,
-        /// How many.
-        len: u32,
-        /// What became of them.
-        taint: Taint,
-    },
+    Block(Block),
 }
 
-impl Run {
-    fn len(&self) -> usize {
-        match self {
-            Run::Real(bytes) => bytes.len(),
-            Run::Block { len, .. } => *len as usize,
-        }
-    }
+/// A part of a piece, or what pretends to be it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    /// The piece.
+    pub piece: u32,
+    /// Where it starts within the piece.
+    pub begin: u32,
+    /// How many bytes.
+    pub len: u32,
+    /// What became of them.
+    pub taint: Taint,
+}
 
-    /// Takes the first `n` bytes, fewer than there are.
-    fn split_to(&mut self, n: usize) -> Run {
-        match self {
-            Run::Real(bytes) => Run::Real(bytes.split_to(n)),
-            Run::Block { piece, begin, len, taint } => {
-                let head = Run::Block { piece: *piece, begin: *begin, len: n as u32, taint: *taint };
-                *begin += n as u32;
-                *len -= n as u32;
-                head
-            }
-        }
+impl Block {
+    /// Takes the first `n` bytes, which is at most how many there are.
+    fn split_to(&mut self, n: u32) -> Block {
+        let head = Block { len: n, ..*self };
+        self.begin += n;
+        self.len -= n;
+        head
     }
 }
 
-/// Bytes of a stream in the lab.
+/// Real bytes, and what follows them: a message is a header and a block. Either may be empty, but not both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Part {
+    real: Bytes,
+    block: Block,
+}
+
+/// Bytes of a stream in the lab. One message with its block lies in it without further heap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
-    runs: VecDeque<Run>,
+    first: Part,
+    more: Option<Box<VecDeque<Part>>>,
     len: usize,
 }
 
@@ -78,56 +78,96 @@ impl Payload {
     /// Real bytes.
     pub fn real(bytes: impl Into<Bytes>) -> Self {
         let mut payload = Payload::default();
-        payload.push(Run::Real(bytes.into()));
+        payload.push_real(bytes.into());
         payload
     }
 
     /// Bytes of a piece.
     pub fn block(piece: PieceIndex, begin: u32, len: u32, taint: Taint) -> Self {
         let mut payload = Payload::default();
-        payload.push(Run::Block { piece, begin, len, taint });
+        payload.push_block(Block { piece: piece.0, begin, len, taint });
         payload
     }
 
-    /// Puts a run behind the others.
-    pub fn push(&mut self, run: Run) {
-        let len = run.len();
-        if len == 0 {
+    /// Puts real bytes behind the others.
+    pub fn push_real(&mut self, real: Bytes) {
+        if real.is_empty() {
             return;
         }
-        self.len += len;
-        // Blocks that were split on their way come together again, so that a block is one run when it is written.
-        if let (Some(Run::Block { piece: p, begin: b, len: l, taint: t }), Run::Block { piece, begin, len, taint }) =
-            (self.runs.back_mut(), &run)
-            && (*p, *b + *l, *t) == (*piece, *begin, *taint)
-        {
-            *l += len;
+        let empty = self.len == 0;
+        self.len += real.len();
+        if empty {
+            self.first.real = real;
+        } else {
+            self.more.get_or_insert_default().push_back(Part { real, block: Block::default() });
+        }
+    }
+
+    /// Puts bytes of a piece behind the others.
+    pub fn push_block(&mut self, block: Block) {
+        if block.len == 0 {
             return;
         }
-        self.runs.push_back(run);
+        self.len += block.len as usize;
+        let last = match &mut self.more {
+            Some(more) => more.back_mut().unwrap_or(&mut self.first),
+            None => &mut self.first,
+        };
+        let b = &mut last.block;
+        if b.len == 0 {
+            *b = block;
+        } else if (b.piece, b.begin + b.len, b.taint) == (block.piece, block.begin, block.taint) {
+            // Blocks that were split on their way come together again, so that a block is one run when it is written.
+            b.len += block.len;
+        } else {
+            self.more.get_or_insert_default().push_back(Part { real: Bytes::new(), block });
+        }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        std::iter::once(&self.first).chain(self.more.iter().flat_map(|more| more.iter()))
     }
 
     /// What it is made of, in order.
-    pub fn runs(&self) -> impl Iterator<Item = &Run> {
-        self.runs.iter()
+    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        self.parts().flat_map(|part| {
+            let real = (!part.real.is_empty()).then_some(Run::Real(&part.real));
+            let block = (part.block.len > 0).then_some(Run::Block(part.block));
+            real.into_iter().chain(block)
+        })
+    }
+
+    /// Bytes of pieces among these.
+    pub fn block_bytes(&self) -> u64 {
+        self.parts().map(|part| u64::from(part.block.len)).sum()
     }
 
     /// What these bytes are worth as the ones at `begin` of `piece`: good only if each of them is the right one in the
     /// right place.
     pub fn judge(&self, piece: PieceIndex, begin: u32) -> Taint {
         let mut at = begin;
-        for run in &self.runs {
+        for run in self.runs() {
             match run {
-                Run::Block { piece: p, begin: b, taint, .. } if (*p, *b) == (piece, at) => {
-                    if !taint.is_good() {
-                        return *taint;
+                Run::Block(block) if (block.piece, block.begin) == (piece.0, at) => {
+                    if !block.taint.is_good() {
+                        return block.taint;
                     }
+                    at += block.len;
                 }
                 _ => return Taint(u32::MAX),
             }
-            at += run.len() as u32;
         }
         Taint::NONE
+    }
+
+    /// The first part is used up: the next one takes its place.
+    fn shift(&mut self) {
+        if self.first.real.is_empty() && self.first.block.len == 0 {
+            self.first = self.more.as_mut().and_then(|more| more.pop_front()).unwrap_or_default();
+            if self.more.as_ref().is_some_and(|more| more.is_empty()) {
+                self.more = None;
+            }
+        }
     }
 }
 
@@ -142,36 +182,60 @@ impl base::Payload for Payload {
         }
         let mut head = Payload::default();
         while head.len < n {
-            let Some(first) = self.runs.front_mut() else { break };
             let left = n - head.len;
-            let run = if first.len() <= left {
-                self.runs.pop_front().expect("looked at just before")
-            } else {
-                first.split_to(left)
-            };
-            head.push(run);
+            let real = left.min(self.first.real.len());
+            if real > 0 {
+                head.push_real(self.first.real.split_to(real));
+            }
+            let block = (left - real).min(self.first.block.len as usize);
+            if block > 0 {
+                head.push_block(self.first.block.split_to(block as u32));
+            }
+            self.shift();
         }
         self.len -= head.len;
         head
     }
 
+    fn advance(&mut self, n: usize) {
+        if n >= self.len {
+            *self = Payload::default();
+            return;
+        }
+        let mut left = n;
+        while left > 0 {
+            let real = left.min(self.first.real.len());
+            self.first.real.advance(real);
+            let block = (left - real).min(self.first.block.len as usize);
+            self.first.block.split_to(block as u32);
+            left -= real + block;
+            self.shift();
+        }
+        self.len -= n;
+    }
+
     fn append(&mut self, more: Self) {
-        for run in more.runs {
-            self.push(run);
+        if self.len == 0 {
+            *self = more;
+            return;
+        }
+        let parts = std::iter::once(more.first).chain(more.more.into_iter().flat_map(|more| *more));
+        for part in parts {
+            self.push_real(part.real);
+            self.push_block(part.block);
         }
     }
 
     fn copy_prefix(&self, mut out: &mut [u8]) {
-        for run in &self.runs {
+        for part in self.parts() {
+            let (real, later) = out.split_at_mut(part.real.len().min(out.len()));
+            real.copy_from_slice(&part.real[..real.len()]);
+            let (block, later) = later.split_at_mut((part.block.len as usize).min(later.len()));
+            block.fill(0);
+            out = later;
             if out.is_empty() {
                 return;
             }
-            let (now, later) = out.split_at_mut(run.len().min(out.len()));
-            match run {
-                Run::Real(bytes) => bytes.clone().copy_to_slice(now),
-                Run::Block { .. } => now.fill(0),
-            }
-            out = later;
         }
     }
 }
@@ -182,16 +246,23 @@ mod tests {
     use base::Payload as _;
     use proptest::prelude::*;
 
-    fn run() -> impl Strategy<Value = Run> {
+    fn run() -> impl Strategy<Value = Payload> {
         prop_oneof![
-            proptest::collection::vec(1u8..=255, 0..20).prop_map(|b| Run::Real(b.into())),
-            (0u32..3, 0u32..3, 0u32..20, 0u32..2).prop_map(|(piece, begin, len, taint)| Run::Block {
-                piece: PieceIndex(piece),
-                begin: begin * 20,
+            proptest::collection::vec(1u8..=255, 0..20).prop_map(Payload::real),
+            (0u32..3, 0u32..3, 0u32..20, 0u32..2).prop_map(|(piece, begin, len, taint)| Payload::block(
+                PieceIndex(piece),
+                begin * 20,
                 len,
-                taint: Taint(taint),
-            }),
+                Taint(taint)
+            )),
         ]
+    }
+
+    fn run_len(run: Run<'_>) -> usize {
+        match run {
+            Run::Real(bytes) => bytes.len(),
+            Run::Block(block) => block.len as usize,
+        }
     }
 
     fn bytes(p: &Payload) -> Vec<u8> {
@@ -205,14 +276,19 @@ mod tests {
         #[test]
         fn splitting_and_joining_lose_nothing(runs in proptest::collection::vec(run(), 0..8), cuts in proptest::collection::vec(0usize..40, 0..8)) {
             let mut whole = Payload::default();
-            runs.into_iter().for_each(|r| whole.push(r));
+            runs.into_iter().for_each(|r| whole.append(r));
             let before = whole.clone();
             let mut joined = Payload::default();
             for cut in cuts {
                 let n = cut.min(whole.len());
+                let mut dropped = whole.clone();
+                dropped.advance(n);
+                let mut rest = whole.clone();
+                rest.split_to(n);
+                prop_assert_eq!(dropped, rest);
                 let head = whole.split_to(n);
                 prop_assert_eq!(head.len(), n);
-                prop_assert_eq!(head.runs().map(Run::len).sum::<usize>(), n);
+                prop_assert_eq!(head.runs().map(run_len).sum::<usize>(), n);
                 joined.append(head);
             }
             joined.append(whole);

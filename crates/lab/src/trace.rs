@@ -1,6 +1,6 @@
 //! A running hash of everything that engines were told, and the same as lines for people.
 
-use crate::payload::{Payload, Run};
+use crate::payload::{Block, Payload, Run};
 use crate::queue::PeerIx;
 use base::Instant;
 use engine::Input;
@@ -56,9 +56,9 @@ impl Trace {
                     words.iter().for_each(|w| self.mix(u64::from_le_bytes(*w)));
                     rest.iter().for_each(|b| self.mix(u64::from(*b)));
                 }
-                Run::Block { piece, begin, len, taint } => {
-                    self.mix(u64::from(piece.0) << 32 | u64::from(*begin));
-                    self.mix(u64::from(*len) << 32 | u64::from(taint.0));
+                Run::Block(Block { piece, begin, len, taint }) => {
+                    self.mix(u64::from(piece) << 32 | u64::from(begin));
+                    self.mix(u64::from(len) << 32 | u64::from(taint.0));
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! It does not own the buffers: see [`crate::pool`].
 
 use base::Payload;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
 
 /// Reference-counted slices, one behind the other. No slice in it is empty, and the places are filled in order.
@@ -85,6 +85,20 @@ impl Payload for Rope {
         out
     }
 
+    fn advance(&mut self, n: usize) {
+        assert!(n <= self.len, "{n} of {} dropped", self.len);
+        let mut left = n;
+        while left > 0 {
+            if self.first.len() <= left {
+                left -= self.shift().len();
+            } else {
+                self.first.advance(left);
+                self.len -= left;
+                left = 0;
+            }
+        }
+    }
+
     fn append(&mut self, mut more: Self) {
         while !more.is_empty() {
             self.push(more.shift());
@@ -138,7 +152,10 @@ mod tests {
                 let n = cut.min(model.len());
                 let mut prefix = vec![0; n];
                 rope.copy_prefix(&mut prefix);
+                let mut rest = rope.clone();
+                Payload::advance(&mut rest, n);
                 let head = Payload::split_to(&mut model, n);
+                prop_assert_eq!(rest.to_vec(), model.clone());
                 let got = rope.split_to(n);
                 prop_assert_eq!(&prefix, &head);
                 prop_assert_eq!(got.to_vec(), head);

@@ -230,6 +230,20 @@ impl Transmit {
         }
     }
 
+    /// Adds bytes that nobody else needs: copied only where they join others.
+    pub fn owned_bytes(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        match self.segments.last_mut() {
+            Some(Segment::Bytes(_)) => self.bytes(&bytes),
+            _ => {
+                self.bytes += bytes.len();
+                self.segments.push(Segment::Bytes(bytes));
+            }
+        }
+    }
+
     /// Adds a block.
     pub fn block(&mut self, piece: PieceIndex, begin: u32, len: u32) {
         self.bytes += len as usize;

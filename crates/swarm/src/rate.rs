@@ -42,7 +42,9 @@ impl Rate {
         *self = Rate::default();
     }
 
-    fn advance(&mut self, now: Instant) {
+    /// Takes note of the time that has passed, so that a rate that is asked for again and again is not computed from the last
+    /// byte on each time. Nothing else changes.
+    pub fn advance(&mut self, now: Instant) {
         let tick = u32::try_from(now.as_micros() / TICK_MICROS + 1).unwrap_or(u32::MAX);
         if self.tick == 0 {
             self.tick = tick;

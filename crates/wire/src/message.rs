@@ -221,8 +221,8 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
 
 fn prefix(id: u8, body: usize, out: &mut Vec<u8>) {
     let len = u32::try_from(1 + body).expect("messages are far shorter than 4 GiB");
-    out.extend(len.to_be_bytes());
-    out.push(id);
+    let [a, b, c, d] = len.to_be_bytes();
+    out.extend_from_slice(&[a, b, c, d, id]);
 }
 
 fn bare(id: u8, out: &mut Vec<u8>) {
@@ -231,7 +231,9 @@ fn bare(id: u8, out: &mut Vec<u8>) {
 
 fn numbers(id: u8, numbers: &[u32], out: &mut Vec<u8>) {
     prefix(id, 4 * numbers.len(), out);
-    out.extend(numbers.iter().flat_map(|n| n.to_be_bytes()));
+    for n in numbers {
+        out.extend_from_slice(&n.to_be_bytes());
+    }
 }
 
 fn hash_request(id: u8, request: &HashRequest, hashes: usize, out: &mut Vec<u8>) {

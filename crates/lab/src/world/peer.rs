@@ -6,9 +6,9 @@ use crate::net::{ConnKey, Link, Side};
 use crate::payload::Payload;
 use crate::queue::PeerIx;
 use crate::world::Have;
-use base::{Bitfield, ConnId, Instant, PeerId, PieceIndex, Rng};
+use base::{Bitfield, ConnId, FlatMap, Instant, PeerId, PieceIndex, Rng};
 use engine::{AddTorrent, Command, Engine, Input};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use swarm::Resume;
@@ -76,7 +76,7 @@ pub(super) struct Peer {
     pub(super) disk: Disk,
     pub(super) disk_armed: bool,
     pub(super) link: Link,
-    pub(super) conns: BTreeMap<ConnId, (ConnKey, Side)>,
+    pub(super) conns: FlatMap<ConnId, (ConnKey, Side)>,
     pub(super) accepted: u64,
     /// When the next event for its deadline comes.
     pub(super) armed: Instant,
@@ -111,7 +111,7 @@ impl Peer {
             disk: Disk::new(spec.disk, geometry, have),
             disk_armed: false,
             link: Link::new(spec.link),
-            conns: BTreeMap::new(),
+            conns: FlatMap::new(),
             accepted: 0,
             armed: Instant::NEVER,
             inbox: VecDeque::new(),

@@ -165,7 +165,7 @@ impl World {
         peer.armed = Instant::NEVER;
         peer.link.ready.clear();
         peer.stats.left_at = Some(self.now);
-        for (key, side) in std::mem::take(&mut peer.conns).into_values() {
+        for (key, side) in peer.conns.take_values() {
             self.end(key, side, told);
         }
         self.trace.mark(self.now, ix, "down");

@@ -3,7 +3,7 @@
 use super::peer::{addr_of, peer_at};
 use super::{Role, World};
 use crate::net::{CHUNK, ConnKey, End, EndState, Side, window};
-use crate::payload::{Payload, Run, Taint};
+use crate::payload::{Block, Payload, Taint};
 use crate::queue::{Event, PeerIx};
 use base::{ConnId, Instant, Payload as _};
 use engine::{ACCEPTED, Input, Segment};
@@ -86,7 +86,7 @@ impl World {
         let end = conn.end(Side::Dialler);
         let (peer, id, pending) = (end.peer, end.id, end.state == EndState::Pending);
         self.forget(key);
-        self.peers[peer as usize].conns.remove(&id);
+        self.peers[peer as usize].conns.remove(id);
         if pending {
             self.feed(peer, Input::Closed { conn: id });
         }
@@ -94,7 +94,7 @@ impl World {
 
     /// The engine of `peer` closes a connection.
     pub(super) fn close(&mut self, peer: PeerIx, id: ConnId) {
-        let Some((key, side)) = self.peers[peer as usize].conns.remove(&id) else {
+        let Some((key, side)) = self.peers[peer as usize].conns.remove(id) else {
             self.violate(peer, format!("closes connection {id}, which it does not have"));
             return;
         };
@@ -136,7 +136,7 @@ impl World {
         if other_closed {
             self.forget(key);
         }
-        self.peers[peer as usize].conns.remove(&id);
+        self.peers[peer as usize].conns.remove(id);
         self.feed(peer, Input::Closed { conn: id });
     }
 
@@ -161,7 +161,7 @@ impl World {
 
     /// An engine has something to send on a connection.
     pub(super) fn wake(&mut self, peer: PeerIx, id: ConnId) {
-        let Some((key, side)) = self.peers[peer as usize].conns.get(&id).copied() else { return };
+        let Some((key, side)) = self.peers[peer as usize].conns.get(id).copied() else { return };
         let Some(conn) = self.conns.get_mut(key) else { return };
         let room = conn.room(side);
         let end = conn.end_mut(side);
@@ -174,7 +174,7 @@ impl World {
 
     /// The engine of `peer` lets the hands read more.
     pub(super) fn credit(&mut self, peer: PeerIx, id: ConnId, bytes: u64) {
-        let Some((key, side)) = self.peers[peer as usize].conns.get(&id).copied() else { return };
+        let Some((key, side)) = self.peers[peer as usize].conns.get(id).copied() else { return };
         let Some(conn) = self.conns.get_mut(key) else { return };
         let end = conn.end_mut(side);
         end.credit = end.credit.saturating_add(bytes);
@@ -227,11 +227,11 @@ impl World {
         let mut blocks = 0;
         for segment in segments.drain(..) {
             match segment {
-                Segment::Bytes(bytes) => data.push(Run::Real(bytes.into())),
+                Segment::Bytes(bytes) => data.push_real(bytes.into()),
                 Segment::Block { piece, begin, len } => {
                     blocks += u64::from(len);
                     let taint = self.taint(ix, piece, begin, len);
-                    data.push(Run::Block { piece, begin, len, taint });
+                    data.push_block(Block { piece: piece.0, begin, len, taint });
                 }
             }
         }
@@ -319,7 +319,7 @@ impl World {
         let waits = speaker.awake && !speaker.queued && !speaker.frozen && speaker.state == EndState::Open;
         speaker.queued |= waits;
         conn.end_mut(side.other()).credit -= n as u64;
-        let blocks: u64 = data.runs().map(|r| if let Run::Block { len, .. } = r { u64::from(*len) } else { 0 }).sum();
+        let blocks = data.block_bytes();
         let from_seed = self.peers[from as usize].is_seed();
         let peer = &mut self.peers[to as usize];
         peer.stats.received += blocks;

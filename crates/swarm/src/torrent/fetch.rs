@@ -16,7 +16,7 @@ impl<P: Payload> Torrent<P> {
         if !self.is_fetching() {
             return;
         }
-        let (Some(s), Some(open)) = (self.sessions.get_mut(&slot), &mut self.open) else { return };
+        let (Some(s), Some(open)) = (self.sessions.get_mut(slot), &mut self.open) else { return };
         let choked = s.peer_choking && !self.settings.has(Flaw::AsksWhileChoked);
         if choked || !s.am_interested || now < s.hold_until {
             return;
@@ -70,7 +70,7 @@ impl<P: Payload> Torrent<P> {
         begin: u32,
         data: P,
     ) -> Result<(), Violation> {
-        let Some(s) = self.sessions.get_mut(&slot) else { return Ok(()) };
+        let Some(s) = self.sessions.get_mut(slot) else { return Ok(()) };
         let open = self.open.as_mut().ok_or(Violation)?;
         let geometry = open.plan.geometry;
         let len = data.len() as u32;
@@ -129,7 +129,7 @@ impl<P: Payload> Torrent<P> {
         if self.settings.has(Flaw::NeverCancels) {
             return;
         }
-        let (Some(s), Some(open)) = (self.sessions.get_mut(&slot), &self.open) else { return };
+        let (Some(s), Some(open)) = (self.sessions.get_mut(slot), &self.open) else { return };
         let Some(at) = s.requests.iter().position(|r| r.piece == piece && r.block == block) else { return };
         if let Some((_, true)) = s.remove_request(at) {
             s.stale = s.stale.saturating_add(1);
@@ -209,9 +209,11 @@ impl<P: Payload> Torrent<P> {
             self.cancel(now, slot, piece, block);
         }
         // Who has the piece hears of it together with something else; who lacks it hears at once.
-        let lacking: Vec<PeerSlot> = self.sessions.values().filter(|s| !s.pieces.has(piece)).map(|s| s.slot).collect();
-        for slot in lacking {
-            self.wake(slot);
+        for s in self.sessions.values_mut().filter(|s| !s.awake) {
+            if !s.pieces.has(piece) {
+                s.awake = true;
+                self.out.push_back(Output::Wake { conn: s.conn });
+            }
         }
         self.event(Event::PieceGood(piece));
         self.tell_if_complete(now);

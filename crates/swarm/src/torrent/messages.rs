@@ -16,12 +16,12 @@ pub(super) struct Violation;
 impl<P: Payload> Torrent<P> {
     /// Bytes of a session.
     pub(super) fn received(&mut self, now: Instant, slot: PeerSlot, data: P) {
-        let Some(s) = self.sessions.get_mut(&slot) else { return };
+        let Some(s) = self.sessions.get_mut(slot) else { return };
         s.received_at = now;
         s.decoder.feed(data);
         loop {
             // The session may be closed by any of its messages.
-            let Some(s) = self.sessions.get_mut(&slot) else { return };
+            let Some(s) = self.sessions.get_mut(slot) else { return };
             let result = match s.decoder.poll() {
                 Ok(None) => {
                     // Part of a block is progress, too: on slow links one takes longer than patience lasts.
@@ -31,6 +31,8 @@ impl<P: Payload> Torrent<P> {
                     break;
                 }
                 Ok(Some(Decoded::Block { piece, begin, data })) => self.block_came(now, slot, piece, begin, data),
+                // Most messages by far: for each piece of each peer one.
+                Ok(Some(Decoded::Message(Message::Have(i)))) => self.has_piece(now, slot, i),
                 Ok(Some(Decoded::Message(m))) => self.message(now, slot, m),
                 Err(_) => Err(Violation),
             };
@@ -39,7 +41,7 @@ impl<P: Payload> Torrent<P> {
                 return;
             }
         }
-        let Some(s) = self.sessions.get(&slot) else { return };
+        let Some(s) = self.sessions.get(slot) else { return };
         if s.out.len() > crate::session::OUT_BYTES_MAX {
             self.close(now, slot, CloseReason::Protocol);
         } else if s.has_output() {
@@ -48,7 +50,7 @@ impl<P: Payload> Torrent<P> {
     }
 
     fn message(&mut self, now: Instant, slot: PeerSlot, message: Message) -> Result<(), Violation> {
-        let Some(s) = self.sessions.get_mut(&slot) else { return Ok(()) };
+        let Some(s) = self.sessions.get_mut(slot) else { return Ok(()) };
         match message {
             Message::KeepAlive | Message::Port(_) | Message::Suggest(_) | Message::AllowedFast(_) => {}
             Message::Choke => self.choked(slot),
@@ -80,7 +82,7 @@ impl<P: Payload> Torrent<P> {
     }
 
     fn choked(&mut self, slot: PeerSlot) {
-        let Some(s) = self.sessions.get_mut(&slot) else { return };
+        let Some(s) = self.sessions.get_mut(slot) else { return };
         s.peer_choking = true;
         s.pipeline.reset();
         // With the fast extension each request that was said is answered or rejected; without it, a choke drops them all.
@@ -94,7 +96,7 @@ impl<P: Payload> Torrent<P> {
     }
 
     fn has_piece(&mut self, now: Instant, slot: PeerSlot, i: u32) -> Result<(), Violation> {
-        let Some(s) = self.sessions.get_mut(&slot) else { return Ok(()) };
+        let Some(s) = self.sessions.get_mut(slot) else { return Ok(()) };
         s.told_pieces = true;
         let Some(open) = &mut self.open else {
             let early = s.early.get_or_insert_default();
@@ -113,15 +115,18 @@ impl<P: Payload> Torrent<P> {
             s.am_interested = true;
             s.say(&Message::Interested);
         }
-        if s.requests.is_empty() {
+        let (idle, all) = (s.requests.is_empty() && s.am_interested, s.pieces.is_all());
+        if idle {
             self.refill(now, slot);
         }
-        self.close_if_both_seeds(now, slot);
+        if all {
+            self.close_if_both_seeds(now, slot);
+        }
         Ok(())
     }
 
     fn told_bitfield(&mut self, now: Instant, slot: PeerSlot, bytes: &[u8]) -> Result<(), Violation> {
-        let Some(s) = self.sessions.get_mut(&slot) else { return Ok(()) };
+        let Some(s) = self.sessions.get_mut(slot) else { return Ok(()) };
         let first = !std::mem::replace(&mut s.told_pieces, true);
         let Some(open) = &self.open else {
             s.early.get_or_insert_default().bits = Some(bytes.into());
@@ -137,7 +142,7 @@ impl<P: Payload> Torrent<P> {
     }
 
     fn told_all_or_none(&mut self, now: Instant, slot: PeerSlot, all: bool) -> Result<(), Violation> {
-        let Some(s) = self.sessions.get_mut(&slot) else { return Ok(()) };
+        let Some(s) = self.sessions.get_mut(slot) else { return Ok(()) };
         let first = !std::mem::replace(&mut s.told_pieces, true);
         if !first || !s.fast {
             return Err(Violation);
@@ -151,7 +156,7 @@ impl<P: Payload> Torrent<P> {
     }
 
     fn told_pieces(&mut self, now: Instant, slot: PeerSlot, pieces: Pieces) {
-        let (Some(s), Some(open)) = (self.sessions.get_mut(&slot), &mut self.open) else { return };
+        let (Some(s), Some(open)) = (self.sessions.get_mut(slot), &mut self.open) else { return };
         open.picker.peer_pieces(&pieces);
         if open.to_check.is_none() && open.picker.is_interesting(&pieces) {
             s.am_interested = true;
@@ -164,13 +169,13 @@ impl<P: Payload> Torrent<P> {
     /// Two who have everything have nothing to say to each other.
     pub(super) fn close_if_both_seeds(&mut self, now: Instant, slot: PeerSlot) {
         let all = self.open.as_ref().is_some_and(|o| o.to_check.is_none() && o.picker.have().is_full());
-        if all && self.sessions.get(&slot).is_some_and(|s| s.pieces.is_all()) {
+        if all && self.sessions.get(slot).is_some_and(|s| s.pieces.is_all()) {
             self.close(now, slot, CloseReason::BothSeeds);
         }
     }
 
     fn rejected(&mut self, now: Instant, slot: PeerSlot, piece: u32, begin: u32) {
-        let (Some(s), Some(open)) = (self.sessions.get_mut(&slot), &mut self.open) else { return };
+        let (Some(s), Some(open)) = (self.sessions.get_mut(slot), &mut self.open) else { return };
         let block_size = open.plan.geometry.block_size();
         let at = s.requests.iter().position(|r| r.piece.0 == piece && r.block.0 * block_size == begin);
         match at.and_then(|at| s.remove_request(at)) {

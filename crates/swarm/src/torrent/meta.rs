@@ -21,7 +21,7 @@ const METADATA_REFUSED_MAX: u16 = 256;
 impl<P: Payload> Torrent<P> {
     /// The first words of a session: what we have, and what we can.
     pub(super) fn greet(&mut self, slot: PeerSlot) {
-        let Some(s) = self.sessions.get_mut(&slot) else { return };
+        let Some(s) = self.sessions.get_mut(slot) else { return };
         if s.extended {
             let hello = ExtendedHandshake {
                 ids: PeerIds::local([Extension::Metadata]),
@@ -57,7 +57,7 @@ impl<P: Payload> Torrent<P> {
                 }
                 Ok(Metadata::Reject { .. }) => {
                     self.metadata.gone(slot);
-                    if let Some(ext) = self.sessions.get_mut(&slot).and_then(|s| s.ext.as_mut()) {
+                    if let Some(ext) = self.sessions.get_mut(slot).and_then(|s| s.ext.as_mut()) {
                         ext.metadata_size = None;
                     }
                     self.ask_metadata_of_all(now);
@@ -73,7 +73,7 @@ impl<P: Payload> Torrent<P> {
 
     fn extended_handshake(&mut self, now: Instant, slot: PeerSlot, payload: &[u8]) -> Result<(), Violation> {
         let hello = ExtendedHandshake::parse(payload).map_err(|_| Violation)?;
-        let Some(s) = self.sessions.get_mut(&slot) else { return Ok(()) };
+        let Some(s) = self.sessions.get_mut(slot) else { return Ok(()) };
         if let Some(n) = hello.request_queue {
             s.reqq = n.clamp(1, u32::from(u16::MAX)) as u16;
         }
@@ -96,7 +96,7 @@ impl<P: Payload> Torrent<P> {
     }
 
     fn metadata_asked(&mut self, slot: PeerSlot, piece: u32) -> Result<(), Violation> {
-        let Some(s) = self.sessions.get_mut(&slot) else { return Ok(()) };
+        let Some(s) = self.sessions.get_mut(slot) else { return Ok(()) };
         let Some(ext) = &mut s.ext else { return Ok(()) };
         let Some(id) = ext.ids.id(Extension::Metadata) else { return Ok(()) };
         let info = self.info.as_deref().unwrap_or_default();
@@ -125,7 +125,7 @@ impl<P: Payload> Torrent<P> {
     pub(super) fn ask_metadata_of_all(&mut self, now: Instant) {
         if self.info.is_none() {
             self.metadata.forget_late(now);
-            let slots: Vec<PeerSlot> = self.sessions.keys().copied().collect();
+            let slots: Vec<PeerSlot> = self.sessions.keys().collect();
             for slot in slots {
                 self.ask_metadata(now, slot);
             }
@@ -133,7 +133,7 @@ impl<P: Payload> Torrent<P> {
     }
 
     fn ask_metadata(&mut self, now: Instant, slot: PeerSlot) {
-        let Some(s) = self.sessions.get_mut(&slot).filter(|_| self.info.is_none()) else { return };
+        let Some(s) = self.sessions.get_mut(slot).filter(|_| self.info.is_none()) else { return };
         let Some(ext) = &s.ext else { return };
         let (Some(id), Some(size)) = (ext.ids.id(Extension::Metadata), ext.metadata_size) else { return };
         for piece in self.metadata.ask(now, slot, size) {

@@ -32,7 +32,7 @@ use crate::picker::Picker;
 use crate::pieces::PeerSlot;
 use crate::session::Session;
 use crate::{CloseReason, Event, Input, Output, Source};
-use base::{Bitfield, BlockIndex, ConnId, InfoHashes, Instant, Payload, PieceIndex, Plan, Rng};
+use base::{Bitfield, BlockIndex, ConnId, FlatMap, InfoHashes, Instant, Payload, PieceIndex, Plan, Rng};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -107,8 +107,8 @@ pub struct Torrent<P> {
     metadata: MetadataFetch,
     open: Option<Box<Open>>,
     life: Life,
-    sessions: BTreeMap<PeerSlot, Box<Session<P>>>,
-    by_conn: BTreeMap<ConnId, PeerSlot>,
+    sessions: FlatMap<PeerSlot, Box<Session<P>>>,
+    by_conn: FlatMap<ConnId, PeerSlot>,
     slots_used: u32,
     candidates: Candidates,
     dialling: usize,
@@ -179,8 +179,8 @@ impl<P: Payload> Torrent<P> {
             metadata: MetadataFetch::default(),
             open: None,
             life: Life::Running,
-            sessions: BTreeMap::new(),
-            by_conn: BTreeMap::new(),
+            sessions: FlatMap::new(),
+            by_conn: FlatMap::new(),
             slots_used: 0,
             candidates: Candidates::default(),
             dialling: 0,
@@ -204,14 +204,14 @@ impl<P: Payload> Torrent<P> {
     pub fn handle(&mut self, now: Instant, input: Input<P>) {
         match input {
             Input::Received { conn, data } => {
-                if let Some(slot) = self.by_conn.get(&conn).copied() {
+                if let Some(slot) = self.by_conn.get(conn).copied() {
                     self.received(now, slot, data);
                 }
             }
             Input::Disk(done) => self.disk_done(now, done),
             Input::Peer(peer) => self.peer_joined(now, peer),
             Input::Closed { conn } => {
-                if let Some(slot) = self.by_conn.get(&conn).copied() {
+                if let Some(slot) = self.by_conn.get(conn).copied() {
                     self.remove_session(now, slot, false);
                 }
             }
@@ -222,7 +222,7 @@ impl<P: Payload> Torrent<P> {
             Input::Sequential(on) => self.set_sequential(on),
             Input::Pause => self.stop(now, Life::Paused),
             Input::Resume => self.resume(now),
-            Input::Tick => {}
+            Input::Tick => base::trim(&mut self.out),
         }
         self.run_timers(now);
         self.poke_if_needed(now);
@@ -254,7 +254,7 @@ impl<P: Payload> Torrent<P> {
 
     /// Says once that a session has something to send.
     fn wake(&mut self, slot: PeerSlot) {
-        if let Some(s) = self.sessions.get_mut(&slot)
+        if let Some(s) = self.sessions.get_mut(slot)
             && !s.awake
         {
             s.awake = true;
@@ -264,7 +264,7 @@ impl<P: Payload> Torrent<P> {
 
     /// Adds to what an address gave that was of use.
     fn credit(&mut self, slot: PeerSlot, bytes: i64) {
-        let addr = match self.sessions.get(&slot) {
+        let addr = match self.sessions.get(slot) {
             Some(s) => s.addr,
             None => match self.former.get(&slot) {
                 Some(addr) => *addr,
@@ -290,7 +290,7 @@ impl<P: Payload> Torrent<P> {
     /// No transfers and no connections until resumed.
     fn stop(&mut self, now: Instant, life: Life) {
         self.life = life;
-        let slots: Vec<PeerSlot> = self.sessions.keys().copied().collect();
+        let slots: Vec<PeerSlot> = self.sessions.keys().collect();
         for slot in slots {
             self.close(now, slot, CloseReason::Stopped);
         }

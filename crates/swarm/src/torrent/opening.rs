@@ -61,10 +61,10 @@ impl<P: Payload> Torrent<P> {
 
     /// Peers that came while the plan was not known: what they said of their pieces counts now.
     fn adopt_early_sessions(&mut self, now: Instant) {
-        let slots: Vec<_> = self.sessions.keys().copied().collect();
+        let slots: Vec<_> = self.sessions.keys().collect();
         for slot in slots {
             let Some(open) = &mut self.open else { return };
-            let Some(s) = self.sessions.get_mut(&slot) else { continue };
+            let Some(s) = self.sessions.get_mut(slot) else { continue };
             let geometry = open.plan.geometry;
             let count = geometry.piece_count();
             s.decoder.set_limits(limits(&geometry));

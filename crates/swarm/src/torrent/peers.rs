@@ -115,7 +115,7 @@ impl<P: Payload> Torrent<P> {
 
     /// Drops a session.
     pub(super) fn close(&mut self, now: Instant, slot: PeerSlot, reason: CloseReason) {
-        if let Some(s) = self.sessions.get(&slot) {
+        if let Some(s) = self.sessions.get(slot) {
             self.out.push_back(Output::Close { conn: s.conn, reason });
             let failed = matches!(reason, CloseReason::Protocol | CloseReason::Timeout | CloseReason::Limit);
             self.remove_session(now, slot, failed);
@@ -124,8 +124,8 @@ impl<P: Payload> Torrent<P> {
 
     /// A session is gone.
     pub(super) fn remove_session(&mut self, now: Instant, slot: PeerSlot, failed: bool) {
-        let Some(mut s) = self.sessions.remove(&slot) else { return };
-        self.by_conn.remove(&s.conn);
+        let Some(mut s) = self.sessions.remove(slot) else { return };
+        self.by_conn.remove(s.conn);
         self.metadata.gone(slot);
         if let Some(open) = &mut self.open {
             for r in s.take_requests() {
@@ -162,7 +162,7 @@ impl<P: Payload> Torrent<P> {
         if self.settings.has(Flaw::BansNobody) {
             return;
         }
-        let addr = match self.sessions.get(&slot) {
+        let addr = match self.sessions.get(slot) {
             Some(s) => s.addr,
             None => match self.former.get(&slot) {
                 Some(addr) => *addr,
@@ -202,13 +202,14 @@ impl<P: Payload> Torrent<P> {
 
     fn time_sessions(&mut self, now: Instant) {
         let block_size = self.open.as_ref().map_or(base::BLOCK_SIZE, |o| o.plan.geometry.block_size());
-        let slots: Vec<PeerSlot> = self.sessions.keys().copied().collect();
-        for slot in slots {
-            let Some(s) = self.sessions.get_mut(&slot) else { continue };
+        let mut at = 0;
+        while let Some((slot, s)) = self.sessions.at_mut(at) {
             if now - s.received_at >= SILENCE_MAX {
+                // The next one takes its place.
                 self.close(now, slot, CloseReason::Timeout);
                 continue;
             }
+            at += 1;
             if now - s.sent_at >= KEEP_ALIVE_AFTER && s.out.is_empty() && s.upload_queue.is_empty() {
                 s.sent_at = now;
                 s.say(&Message::KeepAlive);
@@ -221,6 +222,7 @@ impl<P: Payload> Torrent<P> {
                 }
                 continue;
             }
+            s.down.advance(now);
             let rate = s.down.per_second(now);
             s.pipeline.tick(rate, block_size, self.settings.requests_max);
             // Since the last byte, or, once it has stalled, since it was asked for one more block to see if it goes on.
@@ -297,9 +299,10 @@ impl<P: Payload> Torrent<P> {
             if !self.is_fetching() {
                 return;
             }
-            let slots: Vec<PeerSlot> = self.sessions.keys().copied().collect();
-            for slot in slots {
+            let mut at = 0;
+            while let Some(slot) = self.sessions.key_at(at) {
                 self.refill(now, slot);
+                at += 1;
             }
         }
     }

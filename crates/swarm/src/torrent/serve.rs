@@ -31,7 +31,7 @@ impl<P: Payload> Torrent<P> {
 
     /// A request for a part of a piece.
     pub(super) fn asked(&mut self, slot: PeerSlot, piece: u32, begin: u32, len: u32) -> Result<(), Violation> {
-        let Some(s) = self.sessions.get_mut(&slot) else { return Ok(()) };
+        let Some(s) = self.sessions.get_mut(slot) else { return Ok(()) };
         let refuse = Message::Reject { piece, begin, len };
         let open = self.open.as_ref().filter(|_| self.life == Life::Running);
         let longest = open.map_or(0, |o| o.plan.geometry.block_size().max(REQUEST_BYTES_MAX));
@@ -54,7 +54,7 @@ impl<P: Payload> Torrent<P> {
 
     /// A request is taken back.
     pub(super) fn cancelled(&mut self, slot: PeerSlot, piece: u32, begin: u32, len: u32) {
-        let Some(s) = self.sessions.get_mut(&slot) else { return };
+        let Some(s) = self.sessions.get_mut(slot) else { return };
         let at = s.upload_queue.iter().position(|a| *a == Asked { piece: PieceIndex(piece), begin, len });
         if let Some(at) = at {
             s.upload_queue.remove(at);
@@ -74,22 +74,25 @@ impl<P: Payload> Torrent<P> {
         allowance: u64,
         out: &mut Transmit,
     ) -> u64 {
-        let Some(slot) = self.by_conn.get(&conn) else { return 0 };
-        let Some(s) = self.sessions.get_mut(slot) else { return 0 };
+        let Some(slot) = self.by_conn.get(conn) else { return 0 };
+        let Some(s) = self.sessions.get_mut(*slot) else { return 0 };
         let mut used = 0;
         if let Some(open) = &self.open {
             let from = (s.have_cursor as usize).min(open.have_log.len());
-            for piece in &open.have_log[from..] {
+            let haves = &open.have_log[from..];
+            s.out.reserve(9 * haves.len() + 17 * usize::from(s.unsaid));
+            for piece in haves {
                 wire::message::encode(&Message::Have(piece.0), &mut s.out);
             }
             s.have_cursor = open.have_log.len() as u32;
             s.say_requests(&open.plan.geometry);
         }
         let before = out.bytes;
-        out.bytes(&s.out);
-        s.out.clear();
         if s.out.capacity() > OUT_KEPT_MAX || s.upload_queue.is_empty() && s.requests.is_empty() {
-            s.out = Vec::new();
+            out.owned_bytes(std::mem::take(&mut s.out));
+        } else {
+            out.bytes(&s.out);
+            s.out.clear();
         }
         s.throttled = false;
         while out.bytes < room {
@@ -111,7 +114,9 @@ impl<P: Payload> Torrent<P> {
             if there > 0 {
                 out.block(asked.piece, asked.begin, there);
             }
-            out.bytes(&vec![0; (asked.len - there) as usize]);
+            if asked.len > there {
+                out.bytes(&vec![0; (asked.len - there) as usize]);
+            }
             s.uploaded += u64::from(asked.len);
             s.up.add(now, u64::from(asked.len));
             self.totals.uploaded += u64::from(asked.len);
@@ -128,7 +133,7 @@ impl<P: Payload> Torrent<P> {
     pub fn unthrottle(&mut self) {
         let waiting: Vec<PeerSlot> = self.sessions.values().filter(|s| s.throttled).map(|s| s.slot).collect();
         for slot in waiting {
-            if let Some(s) = self.sessions.get_mut(&slot) {
+            if let Some(s) = self.sessions.get_mut(slot) {
                 s.throttled = false;
             }
             self.wake(slot);
@@ -143,14 +148,14 @@ impl<P: Payload> Torrent<P> {
     /// A peer wants something: if a slot is free it need not wait for the next round.
     pub(super) fn became_interested(&mut self, now: Instant, slot: PeerSlot) {
         let unchoked = self.sessions.values().filter(|s| !s.am_choking).count();
-        if unchoked < self.settings.unchoke_slots && self.sessions.get(&slot).is_some_and(|s| s.am_choking) {
+        if unchoked < self.settings.unchoke_slots && self.sessions.get(slot).is_some_and(|s| s.am_choking) {
             self.rechoke_soon(now);
         }
     }
 
     /// A peer wants nothing any more: its slot is for others.
     pub(super) fn lost_interest(&mut self, now: Instant, slot: PeerSlot) {
-        if self.sessions.get(&slot).is_some_and(|s| !s.am_choking) {
+        if self.sessions.get(slot).is_some_and(|s| !s.am_choking) {
             self.rechoke_soon(now);
         }
     }
@@ -166,7 +171,7 @@ impl<P: Payload> Torrent<P> {
         let pieces = self.open.as_ref().map_or(0, |o| o.plan.geometry.piece_count());
         let interesting = |s: &Session<P>| s.peer_interested || !s.am_choking;
         let views: Vec<PeerView> =
-            self.sessions.values().filter(|s| interesting(s)).map(|s| view(s, now, pieces)).collect();
+            self.sessions.values_mut().filter(|s| interesting(s)).map(|s| view(s, now, pieces)).collect();
         if views.is_empty() || pieces == 0 {
             return;
         }
@@ -185,7 +190,7 @@ impl<P: Payload> Torrent<P> {
             self.choke(now, slot);
         }
         for slot in decisions.unchoke {
-            let Some(s) = self.sessions.get_mut(&slot).filter(|s| s.am_choking) else { continue };
+            let Some(s) = self.sessions.get_mut(slot).filter(|s| s.am_choking) else { continue };
             s.am_choking = false;
             s.unchoked_at = now;
             s.uploaded_at_unchoke = s.uploaded;
@@ -195,7 +200,7 @@ impl<P: Payload> Torrent<P> {
     }
 
     fn choke(&mut self, now: Instant, slot: PeerSlot) {
-        let Some(s) = self.sessions.get_mut(&slot).filter(|s| !s.am_choking) else { return };
+        let Some(s) = self.sessions.get_mut(slot).filter(|s| !s.am_choking) else { return };
         s.am_choking = true;
         s.unchoked_at = now;
         s.say(&Message::Choke);
@@ -220,7 +225,9 @@ fn range_in_padding(plan: &base::Plan, piece: u32, begin: u32, len: u32) -> Opti
     (end <= u64::from(plan.geometry.piece_length())).then_some(piece)
 }
 
-fn view<P: Payload>(s: &Session<P>, now: Instant, pieces: u32) -> PeerView {
+fn view<P: Payload>(s: &mut Session<P>, now: Instant, pieces: u32) -> PeerView {
+    s.down.advance(now);
+    s.up.advance(now);
     PeerView {
         slot: s.slot,
         interested: s.peer_interested,

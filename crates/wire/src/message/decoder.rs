@@ -107,7 +107,7 @@ impl<P: Payload> Decoder<P> {
             self.buffer.copy_prefix(&mut head[..available]);
             let len = u32_at(&head, 0);
             if len == 0 {
-                self.take(4);
+                self.skip(4);
                 return Ok(Some(Event::Message(Message::KeepAlive)));
             }
             if available < PREFIX_LEN {
@@ -120,7 +120,7 @@ impl<P: Payload> Decoder<P> {
             if available < BLOCK_HEADER_LEN {
                 return Ok(None);
             }
-            self.take(BLOCK_HEADER_LEN);
+            self.skip(BLOCK_HEADER_LEN);
             self.pending = Some(Pending { piece: u32_at(&head, 5), begin: u32_at(&head, 9), len: len - 9 });
         }
         Ok(self.block())
@@ -170,9 +170,9 @@ impl<P: Payload> Decoder<P> {
         if self.buffer.len() < total {
             return None;
         }
-        let mut whole = self.take(total);
         let number = |i: usize| u32_at(head, PREFIX_LEN + 4 * i);
-        Some(match head[4] {
+        // All but a few messages are in the head: nothing is cut out for them.
+        let short = match head[4] {
             id::CHOKE => Message::Choke,
             id::UNCHOKE => Message::Unchoke,
             id::INTERESTED => Message::Interested,
@@ -186,6 +186,16 @@ impl<P: Payload> Decoder<P> {
             id::REQUEST => Message::Request { piece: number(0), begin: number(1), len: number(2) },
             id::CANCEL => Message::Cancel { piece: number(0), begin: number(1), len: number(2) },
             id::REJECT => Message::Reject { piece: number(0), begin: number(1), len: number(2) },
+            _ => return Some(self.long_message(head, total)),
+        };
+        self.skip(total);
+        Some(short)
+    }
+
+    /// A message with a body, all of which is here.
+    fn long_message(&mut self, head: &[u8; HEAD_LEN], total: usize) -> Message {
+        let mut whole = self.take(total);
+        match head[4] {
             id::BITFIELD => Message::Bitfield(body(&mut whole, PREFIX_LEN)),
             id::EXTENDED => Message::Extended { id: head[5], payload: body(&mut whole, PREFIX_LEN + 1) },
             id::HASH_REQUEST => Message::HashRequest(Box::new(hash_request(&mut whole))),
@@ -196,8 +206,8 @@ impl<P: Payload> Decoder<P> {
                 let hashes = bytes.as_chunks::<32>().0.into();
                 Message::Hashes(Box::new(Hashes { request, hashes }))
             }
-            id => Message::Unknown { id, len: len - 1 },
-        })
+            id => Message::Unknown { id, len: total as u32 - 5 },
+        }
     }
 
     /// The pending block, once all of it is there.
@@ -209,6 +219,15 @@ impl<P: Payload> Decoder<P> {
         self.pending = None;
         let data = self.take(len as usize);
         Some(Event::Block { piece, begin, data })
+    }
+
+    /// Drops `n` bytes that are there.
+    fn skip(&mut self, n: usize) {
+        if n == self.buffer.len() {
+            self.buffer = P::default();
+        } else {
+            self.buffer.advance(n);
+        }
     }
 
     /// Takes `n` bytes that are there. Taking all of them leaves a fresh buffer, which holds no heap.
