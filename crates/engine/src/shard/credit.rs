@@ -1,8 +1,8 @@
 //! Reading by credit: what may still be read from each connection, within the download limit and the disk's pace.
 
 use super::lease::Lease;
-use base::{ConnId, TorrentId};
-use std::collections::{BTreeMap, BTreeSet};
+use base::{ConnId, FlatMap, TorrentId};
+use std::collections::BTreeSet;
 
 /// Bytes that one connection may be ahead of what was read, without limits.
 const WINDOW: u64 = 1 << 20;
@@ -21,7 +21,7 @@ struct Line {
 pub(crate) struct Credits {
     limit: Option<u64>,
     lease: Lease,
-    lines: BTreeMap<ConnId, Line>,
+    lines: FlatMap<ConnId, Line>,
     /// Have less than half a window.
     waiting: BTreeSet<ConnId>,
     /// Who was served last: those behind it come first.
@@ -32,8 +32,16 @@ pub(crate) struct Credits {
 
 impl Credits {
     pub(crate) fn new(limit: Option<u64>, backlog_max: u64) -> Self {
-        let (lines, waiting) = Default::default();
-        Credits { limit, lease: Lease::new(limit), lines, waiting, last: ConnId(0), backlog: 0, backlog_max }
+        let waiting = BTreeSet::new();
+        Credits {
+            limit,
+            lease: Lease::new(limit),
+            lines: FlatMap::new(),
+            waiting,
+            last: ConnId(0),
+            backlog: 0,
+            backlog_max,
+        }
     }
 
     fn window(&self) -> u64 {
@@ -50,7 +58,7 @@ impl Credits {
 
     /// The torrent of a connection.
     pub(crate) fn owner(&self, conn: ConnId) -> Option<TorrentId> {
-        self.lines.get(&conn).map(|line| line.torrent)
+        self.lines.get(conn).map(|line| line.torrent)
     }
 
     /// Connections.
@@ -61,13 +69,13 @@ impl Credits {
     /// True if there was such a connection.
     pub(crate) fn close(&mut self, conn: ConnId) -> bool {
         self.waiting.remove(&conn);
-        self.lines.remove(&conn).is_some()
+        self.lines.remove(conn).is_some()
     }
 
     /// Bytes were read.
     pub(crate) fn used(&mut self, conn: ConnId, bytes: u64) {
         let half = self.window() / 2;
-        if let Some(line) = self.lines.get_mut(&conn) {
+        if let Some(line) = self.lines.get_mut(conn) {
             line.left = line.left.saturating_sub(bytes);
             if line.left <= half {
                 self.waiting.insert(conn);
@@ -100,7 +108,7 @@ impl Credits {
         let behind = self.waiting.range((std::ops::Bound::Excluded(self.last), std::ops::Bound::Unbounded));
         let order: Vec<ConnId> = behind.chain(self.waiting.range(..=self.last)).copied().collect();
         for conn in order {
-            let Some(line) = self.lines.get_mut(&conn) else { continue };
+            let Some(line) = self.lines.get_mut(conn) else { continue };
             let want = window.saturating_sub(line.left);
             if self.lease.left() < want.min(WINDOW_LIMITED_MIN) {
                 self.lease.wish();
