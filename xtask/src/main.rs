@@ -4,6 +4,7 @@
 //! Rust, so that it works wherever the project builds; there are no scripts beside it but `.ci/run`, which calls it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
 
+mod bench;
 mod ci;
 mod layers;
 mod lengths;
@@ -21,7 +22,8 @@ const USAGE: &str = "cargo xtask TASK
   setup                       install what tests need beyond Rust (the only task that uses the network)
   test                        setup, then all tests, the ones against other programs too
   ci                          formatting, lints, docs, licences, layers, file lengths, then test
-  fuzz [TARGET] [--seconds N] long mutation loops over what strangers send; without TARGET all of them in turn";
+  fuzz [TARGET] [--seconds N] long mutation loops over what strangers send; without TARGET all of them in turn
+  bench [NAME...]             ours beside the programs of others; `bench setup` first, `bench help` says more";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -31,11 +33,12 @@ fn main() -> Result<()> {
         ["test", rest @ ..] => tests::test(rest),
         ["ci"] => ci::ci(),
         ["fuzz", rest @ ..] => tests::fuzz(rest),
-        ["bench" | "soak", ..] => bail!("this task is not built yet"),
+        ["bench", rest @ ..] => bench::bench(rest),
+        ["soak", ..] => bail!("this task is not built yet"),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())
         }
-        other => bail!("unknown task {:?}; known are setup, test, ci, fuzz", other.join(" ")),
+        other => bail!("unknown task {:?}; known are setup, test, ci, fuzz, bench", other.join(" ")),
     }
 }

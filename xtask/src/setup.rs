@@ -76,7 +76,7 @@ fn python() -> Result<()> {
 }
 
 /// Where the Python environment lies: `target/interop/venv`, wherever the target folder is.
-fn venv() -> PathBuf {
+pub(crate) fn venv() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from).join("interop/venv")
 }
 
