@@ -36,6 +36,8 @@ struct Pending<P> {
     addr: SocketAddr,
     /// The torrent that dials; None: the other side did.
     dialled_by: Option<Owner>,
+    /// What that torrent is called.
+    hashes: InfoHashes,
     connected: bool,
     received: P,
     out: Vec<u8>,
@@ -55,6 +57,8 @@ struct Owner {
 struct Name {
     owner: Owner,
     reserved: Reserved,
+    /// The v2 name of the same torrent.
+    v2: Option<InfoHash>,
 }
 
 /// The gate of one engine.
@@ -116,8 +120,8 @@ impl<P: Payload> Gate<P> {
                 }
                 self.open(Owner { shard: from, torrent }, hashes);
             }
-            ToGate::Shut { torrent } => self.shut(Owner { shard: from, torrent }),
-            ToGate::Dial { torrent, addr } => self.dial(now, Owner { shard: from, torrent }, addr),
+            ToGate::Shut { torrent, hashes } => self.shut(Owner { shard: from, torrent }, hashes),
+            ToGate::Dial { torrent, hashes, addr } => self.dial(now, Owner { shard: from, torrent }, hashes, addr),
             ToGate::Closed { conn } => {
                 debug_assert!(self.handed_over > 0, "{conn:?} was never handed over");
                 self.handed_over = self.handed_over.saturating_sub(1);
@@ -163,13 +167,17 @@ impl<P: Payload> Gate<P> {
         for hash in hashes.on_wire() {
             let v2 = hashes.v2_on_wire() == Some(hash);
             let reserved = if v2_only || v2 { swarm::OURS.with_v2() } else { swarm::OURS };
-            self.names.entry(hash).or_insert(Name { owner, reserved });
+            self.names.entry(hash).or_insert(Name { owner, reserved, v2: hashes.v2_on_wire() });
         }
     }
 
     /// No connections for this torrent any more.
-    fn shut(&mut self, owner: Owner) {
-        self.names.retain(|_, n| n.owner != owner);
+    fn shut(&mut self, owner: Owner, hashes: InfoHashes) {
+        for hash in hashes.on_wire() {
+            if self.names.get(&hash).is_some_and(|n| n.owner == owner) {
+                self.names.remove(&hash);
+            }
+        }
         let dials: Vec<_> = self.pending.iter().filter(|(_, p)| p.dialled_by == Some(owner)).map(|(c, _)| *c).collect();
         for conn in dials {
             if let Some(p) = self.drop_pending(conn) {
@@ -221,7 +229,7 @@ impl<P: Payload> Gate<P> {
         self.handed_over
     }
 
-    fn dial(&mut self, now: Instant, owner: Owner, addr: SocketAddr) {
+    fn dial(&mut self, now: Instant, owner: Owner, hashes: InfoHashes, addr: SocketAddr) {
         if self.stopping || self.dials >= self.config.dials_max || self.connections() >= self.config.connections_max {
             self.write(owner.shard, ToShard::DialFailed { torrent: owner.torrent, addr, postponed: true });
             return;
@@ -229,7 +237,7 @@ impl<P: Payload> Gate<P> {
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
         self.dials += 1;
-        self.pending.insert(conn, Pending::new(addr, Some(owner), now + DIAL_MAX));
+        self.pending.insert(conn, Pending { hashes, ..Pending::new(addr, Some(owner), now + DIAL_MAX) });
         self.out.push_back(Output::Dial { conn, to: addr });
     }
 
@@ -239,8 +247,9 @@ impl<P: Payload> Gate<P> {
         p.until = now + HANDSHAKE_MAX;
         let Some(owner) = p.dialled_by else { return };
         // A hybrid is called by its v1 name, which all of its peers know.
-        let name = self.names.iter().filter(|(_, n)| n.owner == owner).min_by_key(|(_, n)| n.reserved.v2());
-        let Some((info_hash, name)) = name.map(|(h, n)| (*h, *n)) else {
+        let ours = |hash| self.names.get(&hash).copied().filter(|n| n.owner == owner).map(|n| (hash, n));
+        let name = p.hashes.on_wire().filter_map(ours).min_by_key(|(_, n)| n.reserved.v2());
+        let Some((info_hash, name)) = name else {
             self.out.push_back(Output::Close { conn });
             self.failed(conn);
             return;
@@ -250,7 +259,7 @@ impl<P: Payload> Gate<P> {
     }
 
     pub(crate) fn accepted(&mut self, now: Instant, conn: ConnId, from: SocketAddr) {
-        let incoming = self.pending.values().filter(|p| p.dialled_by.is_none()).count();
+        let incoming = self.pending.len() - self.dials;
         if incoming >= PENDING_MAX || self.connections() >= self.config.connections_max {
             self.out.push_back(Output::Close { conn });
             return;
@@ -359,7 +368,8 @@ enum Progress {
 impl<P: Payload> Pending<P> {
     fn new(addr: SocketAddr, dialled_by: Option<Owner>, until: Instant) -> Self {
         let (received, out) = (P::default(), Vec::new());
-        Pending { addr, dialled_by, connected: false, received, out, said_hello: false, until }
+        let hashes = InfoHashes::default();
+        Pending { addr, dialled_by, hashes, connected: false, received, out, said_hello: false, until }
     }
 
     fn say_hello(&mut self, shake: Handshake) {
@@ -384,8 +394,8 @@ impl<P: Payload> Pending<P> {
         if hello {
             // Who offers v2 for a hybrid is answered by its v2 name: the upgrade of BEP 52. libtorrent hangs up on the v1
             // name if it has heard of us under the v2 name since it dialled.
-            let upgrade = |(_, n): &(&InfoHash, &Name)| reserved.v2() && n.owner == name.owner && n.reserved.v2();
-            let (info_hash, name) = names.iter().find(upgrade).map_or((hash, name), |(h, n)| (*h, *n));
+            let upgrade = name.v2.filter(|_| reserved.v2()).and_then(|h| Some((h, *names.get(&h)?)));
+            let (info_hash, name) = upgrade.filter(|(_, n)| n.owner == name.owner).unwrap_or((hash, name));
             self.say_hello(Handshake { reserved: name.reserved, info_hash, peer_id: us });
         }
         match Handshake::take(&mut self.received).map_err(|_| Refused)? {

@@ -35,11 +35,15 @@ pub enum ToGate {
     Shut {
         /// Which.
         torrent: TorrentId,
+        /// By these names.
+        hashes: InfoHashes,
     },
     /// A torrent wants a connection.
     Dial {
         /// Which.
         torrent: TorrentId,
+        /// What it is called.
+        hashes: InfoHashes,
         /// Where to.
         addr: SocketAddr,
     },

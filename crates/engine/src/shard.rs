@@ -5,14 +5,18 @@
 //! within what it has lent of the upload limit. The shard itself fetches nothing: that is [`swarm::Torrent`].
 
 mod credit;
+mod desk;
 mod lease;
+mod pace;
 mod trackers;
 
 use crate::letter::{Adopted, Letter, ToGate, ToShard, Way};
 use crate::{AddTorrent, Command, Config, Output, TorrentEvent};
 use base::{ConnId, Instant, JobId, Payload, Rng, ShardIndex, TorrentId};
 use credit::Credits;
+use desk::{Desk, Sent};
 use lease::Lease;
+use pace::Pace;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +48,8 @@ pub(crate) struct Shard<P> {
     /// Torrents that would send more within the next lease.
     throttled: BTreeSet<TorrentId>,
     jobs: BTreeMap<JobId, (TorrentId, JobId)>,
+    desk: Desk,
+    pace: Pace,
     next_job: u64,
     job_step: u64,
     stopping: bool,
@@ -64,6 +70,8 @@ impl<P: Payload> Shard<P> {
             up: Lease::new(config.limit_up),
             throttled: BTreeSet::new(),
             jobs: BTreeMap::new(),
+            desk: Desk::default(),
+            pace: Pace::default(),
             next_job: index.0.into(),
             job_step: config.shards.max(1) as u64,
             stopping: false,
@@ -95,7 +103,7 @@ impl<P: Payload> Shard<P> {
             ToShard::DialFailed { torrent, addr, postponed } => {
                 self.feed(now, torrent, Input::DialFailed { addr, postponed });
             }
-            ToShard::Datagram { from, data } => self.datagram(now, from, &data),
+            ToShard::Datagram { from, data } => self.datagram(now, from, data),
             ToShard::Lease(Way::Down, bytes) => {
                 self.credits.lend(bytes);
                 self.grant();
@@ -141,12 +149,14 @@ impl<P: Payload> Shard<P> {
             Command::Sequential(on) => self.feed(now, id, Input::Sequential(on)),
             Command::Peers { source, addrs } => self.feed(now, id, Input::Candidates { source, addrs }),
             Command::Tracker(url) => {
-                entry.trackers.add(now, url);
+                let hashes = entry.torrent.hashes();
+                entry.trackers.add(now, url, &self.config, hashes, self.rng.fork(u64::from(id.0)));
                 self.settle(now, id);
             }
             Command::Pause => {
+                let hashes = entry.torrent.hashes();
                 entry.trackers.stop(now);
-                self.write(ToGate::Shut { torrent: id });
+                self.write(ToGate::Shut { torrent: id, hashes });
                 self.feed(now, id, Input::Pause);
             }
             Command::Resume => {
@@ -155,9 +165,10 @@ impl<P: Payload> Shard<P> {
                 self.feed(now, id, Input::Resume);
             }
             Command::Remove => {
+                let hashes = entry.torrent.hashes();
                 entry.removing = true;
                 entry.trackers.stop(now);
-                self.write(ToGate::Shut { torrent: id });
+                self.write(ToGate::Shut { torrent: id, hashes });
                 self.feed(now, id, Input::Pause);
             }
         }
@@ -219,12 +230,12 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Takes a datagram if one of the tracker clients waits for it.
-    fn datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
-        let owner = self.entries.iter_mut().find(|(_, e)| e.trackers.owns(from, data));
-        if let Some((id, entry)) = owner {
-            let id = *id;
-            entry.trackers.handle(now, tracker::Input::Datagram { from, data: data.to_vec() });
-            self.settle(now, id);
+    fn datagram(&mut self, now: Instant, from: SocketAddr, data: Vec<u8>) {
+        for (id, data) in self.desk.received(now, from, data) {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.trackers.handle(now, tracker::Input::Datagram { from, data });
+                self.settle(now, id);
+            }
         }
     }
 
@@ -255,7 +266,7 @@ impl<P: Payload> Shard<P> {
             self.timers.remove(&(at, id));
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.timer = None;
-                entry.trackers.tick(now);
+                entry.trackers.tick(now, &entry.torrent, &mut self.pace);
                 self.feed(now, id, Input::Tick);
             }
         }
@@ -312,7 +323,10 @@ impl<P: Payload> Shard<P> {
         loop {
             while let Some(output) = entry.torrent.poll() {
                 let out = match output {
-                    swarm::Output::Dial { addr } => to_gate(ToGate::Dial { torrent: id, addr }),
+                    swarm::Output::Dial { addr } => {
+                        let hashes = entry.torrent.hashes();
+                        to_gate(ToGate::Dial { torrent: id, hashes, addr })
+                    }
                     swarm::Output::Wake { conn } => Output::Wake { conn },
                     swarm::Output::Disk(job) => Output::Disk { torrent: id, job },
                     swarm::Output::Close { conn, .. } => {
@@ -332,7 +346,7 @@ impl<P: Payload> Shard<P> {
             }
             let running =
                 !matches!(entry.torrent.phase(), Phase::Ready | Phase::Checking | Phase::Paused | Phase::Failed);
-            entry.trackers.update(now, &entry.torrent, running && !entry.removing);
+            entry.trackers.update(now, &entry.torrent, running && !entry.removing, &mut self.pace);
             let Some(output) = entry.trackers.poll() else { break };
             let mut job = |inner| {
                 self.next_job += self.job_step;
@@ -343,7 +357,14 @@ impl<P: Payload> Shard<P> {
             let out = match output {
                 tracker::Output::Fetch { job: inner, url, to } => Output::Fetch { job: job(inner), url, to },
                 tracker::Output::Resolve { job: inner, host, port } => Output::Resolve { job: job(inner), host, port },
-                tracker::Output::Datagram { to, data } => to_gate(ToGate::Datagram { to, data }),
+                tracker::Output::Datagram { to, data } => match self.desk.send(now, id, to, data) {
+                    Sent::Out(data) => to_gate(ToGate::Datagram { to, data }),
+                    Sent::Answer(data) => {
+                        entry.trackers.handle(now, tracker::Input::Datagram { from: to, data });
+                        continue;
+                    }
+                    Sent::Held => continue,
+                },
                 tracker::Output::Peers { addrs, .. } => {
                     entry.torrent.handle(now, Input::Candidates { source: Source::Tracker, addrs });
                     continue;
@@ -364,7 +385,7 @@ impl<P: Payload> Shard<P> {
             }
             self.credits.backlog(backlog, 0);
             self.entries.remove(&id);
-            self.jobs.retain(|_, (t, _)| *t != id);
+            // Its jobs go when they are answered, which each of them is.
             self.throttled.remove(&id);
             self.out.push_back(Output::Event(id, TorrentEvent::Removed));
             self.finish();

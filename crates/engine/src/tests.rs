@@ -428,3 +428,48 @@ fn who_offers_v2_for_a_hybrid_is_answered_by_its_v2_name() {
         assert_eq!(engine.torrent_of(conn), Some(T));
     }
 }
+
+#[test]
+fn many_torrents_announce_in_turn_and_share_a_connection_id() {
+    use wire::tracker::udp::{Request, connect_reply};
+    let (start, tracker) = (Instant::from_secs(100), SocketAddr::from(([192, 0, 2, 1], 6969)));
+    let mut engine: Engine<Bytes> = Engine::new(start, Config::default(), Rng::from_seed(1));
+    let (mut now, mut connects, mut announced, mut at_once) = (start, 0, BTreeMap::new(), 0);
+    let count = 300u32;
+    for i in 0..count {
+        let mut name = [0; 20];
+        name[..4].copy_from_slice(&i.to_be_bytes());
+        let hashes = InfoHashes { v1: Some(InfoHash(name)), v2: None };
+        let trackers = vec![vec![format!("udp://{tracker}/announce")]];
+        engine.handle(now, Input::Add(TorrentId(i), Box::new(AddTorrent { hashes, trackers, ..Default::default() })));
+    }
+    while now < start + Duration::from_secs(10) {
+        while let Some(output) = engine.poll() {
+            let Output::Datagram { to, data } = output else { continue };
+            assert_eq!(to, tracker);
+            match Request::parse(&data).expect("valid") {
+                Request::Connect { transaction } => {
+                    connects += 1;
+                    let data = connect_reply(transaction, 7).to_vec();
+                    engine.handle(now, Input::Datagram { from: tracker, data });
+                }
+                Request::Announce { connection, transaction, announce, .. } => {
+                    assert_eq!(connection, 7);
+                    assert!(announced.insert(announce.info_hash, now).is_none(), "nobody announces twice");
+                    at_once += u32::from(now == start);
+                    let mut data = Vec::new();
+                    wire::tracker::udp::write_announce_reply(transaction, Duration::from_secs(1800), 0, 1, &mut data);
+                    engine.handle(now, Input::Datagram { from: tracker, data });
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let Some(at) = engine.deadline() else { break };
+        now = at.max(now);
+        engine.handle(now, Input::Tick);
+    }
+    assert_eq!((announced.len() as u32, connects), (count, 1));
+    assert!(at_once < count / 2, "{at_once} at once");
+    let span = announced.values().max().expect("some").since(start);
+    assert!(span > Duration::from_secs(2) && span < Duration::from_secs(8), "{span:?}");
+}

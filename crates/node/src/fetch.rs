@@ -5,7 +5,7 @@
 
 use reqwest::redirect::Policy;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tracker::{HttpReply, Url};
 use wire::tracker::http::RESPONSE_BYTES_MAX;
@@ -14,6 +14,11 @@ use wire::tracker::http::RESPONSE_BYTES_MAX;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Time for all of it.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Connections kept to one server between two GETs, and how long.
+const IDLE_MAX: usize = 2;
+const IDLE_LIMIT: Duration = Duration::from_secs(15);
+/// Clients kept for TLS.
+const TLS_CLIENTS_MAX: usize = 16;
 /// Addresses taken from one look-up.
 const ADDRESSES_MAX: usize = 16;
 
@@ -29,23 +34,75 @@ pub fn tls_provider() -> Arc<rustls::crypto::CryptoProvider> {
     PROVIDER.get_or_init(made).clone()
 }
 
-/// GETs `url` from `to`, whose port is that of the URL.
-///
-/// # Errors
-/// In words for people: what failed, without the URL, which may hold a pass key.
-pub(crate) async fn get(url: &str, to: SocketAddr) -> Result<HttpReply, String> {
-    let parsed = Url::parse(url).map_err(|e| e.to_string())?;
-    tls_provider();
-    let client = reqwest::Client::builder()
+/// Makes GETs. It is kept: a client costs more than what it fetches, and trackers of many torrents like one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Fetcher {
+    plain: OnceLock<reqwest::Client>,
+    /// For TLS each name at each address has its own client, the latest last.
+    tls: Mutex<Vec<((String, SocketAddr), reqwest::Client)>>,
+}
+
+impl Fetcher {
+    /// GETs `url` from `to`, whose port is that of the URL.
+    ///
+    /// # Errors
+    /// In words for people: what failed, without the URL, which may hold a pass key.
+    pub(crate) async fn get(&self, url: &str, to: SocketAddr) -> Result<HttpReply, String> {
+        // Judged by the same eyes as in the machine that asks.
+        Url::parse(url).map_err(|e| e.to_string())?;
+        let url: reqwest::Url = url.parse().map_err(|_| "broken URL".to_owned())?;
+        let response = self.request(url, to)?.send().await.map_err(|e| words(&e))?;
+        read(response).await
+    }
+
+    fn request(&self, mut url: reqwest::Url, to: SocketAddr) -> Result<reqwest::RequestBuilder, String> {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        if url.scheme() == "http" {
+            let name = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+            let moved = url.set_ip_host(to.ip()).and_then(|()| url.set_port(Some(to.port())));
+            moved.map_err(|()| "broken URL".to_owned())?;
+            let client = match self.plain.get() {
+                Some(client) => client,
+                None => {
+                    let client = build(builder())?;
+                    self.plain.get_or_init(|| client)
+                }
+            };
+            return Ok(client.get(url).header(reqwest::header::HOST, name));
+        }
+        let key = (host, to);
+        let tls = &mut *self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = tls.iter().position(|(k, _)| *k == key) {
+            tls[at..].rotate_left(1);
+        } else {
+            let client = build(builder().resolve_to_addrs(&key.0, &[to]))?;
+            if tls.len() == TLS_CLIENTS_MAX {
+                tls.remove(0);
+            }
+            tls.push((key, client));
+        }
+        let (_, client) = tls.last().ok_or("no client")?;
+        Ok(client.get(url))
+    }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         .user_agent(concat!("Shoal/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT_LIMIT)
         .timeout(LIMIT)
-        .resolve_to_addrs(&parsed.host, &[to])
-        .build()
-        .map_err(|e| words(&e))?;
-    let mut response = client.get(url).send().await.map_err(|e| words(&e))?;
+        .pool_max_idle_per_host(IDLE_MAX)
+        .pool_idle_timeout(IDLE_LIMIT)
+}
+
+fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
+    tls_provider();
+    builder.build().map_err(|e| words(&e))
+}
+
+async fn read(mut response: reqwest::Response) -> Result<HttpReply, String> {
     let status = response.status().as_u16();
     let location = response.headers().get(reqwest::header::LOCATION).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let mut body = Vec::new();
@@ -108,7 +165,8 @@ mod tests {
         let (to, asked) =
             serve(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/x\r\nContent-Length: 2\r\n\r\nno".to_vec())
                 .await;
-        let reply = get(&format!("http://tracker.example:{}/announce?a=%00b", to.port()), to).await.unwrap();
+        let url = format!("http://tracker.example:{}/announce?a=%00b", to.port());
+        let reply = Fetcher::default().get(&url, to).await.unwrap();
         assert_eq!(
             reply,
             HttpReply { status: 302, location: Some("http://127.0.0.1:1/x".into()), body: b"no".to_vec() }
@@ -124,7 +182,7 @@ mod tests {
         reply.resize(reply.len() + 2 * RESPONSE_BYTES_MAX, b'x');
         let (to, _asked) = serve(reply).await;
         let url = format!("http://{to}/announce");
-        assert_eq!(get(&url, to).await.unwrap().body.len(), RESPONSE_BYTES_MAX);
+        assert_eq!(Fetcher::default().get(&url, to).await.unwrap().body.len(), RESPONSE_BYTES_MAX);
     }
 
     #[tokio::test]
@@ -133,6 +191,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let to = listener.local_addr().unwrap();
         drop(listener);
-        assert!(get(&format!("http://{to}/announce"), to).await.unwrap_err().contains("refused"));
+        let url = format!("http://{to}/announce");
+        assert!(Fetcher::default().get(&url, to).await.unwrap_err().contains("refused"));
     }
 }

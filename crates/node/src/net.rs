@@ -112,9 +112,30 @@ pub(crate) fn tune(socket: impl AsFd, peer: IpAddr) {
     }
 }
 
+/// Raises the number of files that this process may have open to `wanted`, as far as the system lets it; says how many
+/// there may be now.
+pub(crate) fn file_limit(wanted: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let now = limit.current.map_or(usize::MAX, |n| n as usize);
+    if now >= wanted {
+        return now;
+    }
+    let most = limit.maximum.map_or(wanted, |n| wanted.min(n as usize));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most as u64), maximum: limit.maximum });
+    if raised.is_ok() { most } else { now }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_as_many_as_the_system_allows() {
+        let now = file_limit(0);
+        assert_eq!(file_limit(now), now);
+        assert!(file_limit(usize::MAX) >= now);
+    }
 
     #[test]
     fn a_port_in_use_is_an_error_and_the_usual_ones_are_not() {

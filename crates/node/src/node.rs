@@ -40,6 +40,8 @@ const EVENTS_PATIENCE_MS: u32 = 200;
 const ERRANDS_MAX: usize = 32;
 /// Open files, all torrents together.
 const OPEN_FILES_MAX: usize = 256;
+/// Descriptors for everything but connections and content: the state, threads, trackers, pages.
+const FILES_BESIDE: usize = 256;
 /// Torrents hashed at once, also where there are fewer cores: a large one must not hold up all the others.
 const CHECKS_MIN: usize = 4;
 /// Time that an orderly end may take.
@@ -135,6 +137,12 @@ impl Node {
         let mut rng = entropy::rng()?;
         let mut engine_config = config.engine;
         engine_config.peer_id = entropy::peer_id(&mut rng);
+        let files = crate::net::file_limit(engine_config.connections_max + OPEN_FILES_MAX + FILES_BESIDE);
+        let room = files.saturating_sub(OPEN_FILES_MAX + FILES_BESIDE).max(1);
+        if room < engine_config.connections_max {
+            tracing::warn!("the system allows {files} open files, so there will be {room} connections at most");
+            engine_config.connections_max = room;
+        }
         engine_config.port = listen.first().map_or(0, SocketAddr::port);
         let clock = Clock::start();
         let poll = mio::Poll::new()?;
@@ -406,14 +414,15 @@ impl Inner {
 /// Does what the loop leaves to others, until it ends.
 async fn run_news(inner: Arc<Inner>, mut news: mpsc::Receiver<News>, finished: watch::Sender<bool>) {
     let errands = Arc::new(Semaphore::new(ERRANDS_MAX));
+    let fetcher = Arc::new(fetch::Fetcher::default());
     while let Some(news) = news.recv().await {
         match news {
             News::Event(id, event) => take_event(&inner, id, event),
             News::Fetch { job, url, to } => {
-                let (inner, errands) = (inner.clone(), errands.clone());
+                let (inner, errands, fetcher) = (inner.clone(), errands.clone(), fetcher.clone());
                 tokio::spawn(async move {
                     let _permit = errands.acquire().await;
-                    let result = fetch::get(&url, to).await;
+                    let result = fetcher.get(&url, to).await;
                     inner.tell(Input::Fetched { job, result });
                 });
             }

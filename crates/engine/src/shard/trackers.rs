@@ -1,8 +1,8 @@
 //! The trackers of one torrent, or the lack of any.
 
+use super::pace::Pace;
 use crate::{Config, TorrentEvent};
 use base::{InfoHashes, Instant, Payload, Rng};
-use std::net::SocketAddr;
 use std::time::Duration;
 use swarm::Torrent;
 use tracker::{Client, Input, Output, State, Stats, Status};
@@ -14,60 +14,32 @@ const PEERS_FEW: u32 = 10;
 /// How often it says so; the client knows how often it may really ask.
 const NEED_PAUSE: Duration = Duration::from_secs(1);
 
-#[derive(Debug)]
+/// The trackers of one torrent. Without any it costs a few bytes: most of thousands of torrents may have none.
+#[derive(Debug, Default)]
 pub(crate) struct Trackers {
     client: Option<Box<Client>>,
-    config: Option<Box<tracker::Config>>,
-    rng: Option<Rng>,
     started: bool,
     stopping: bool,
     knows_metadata: bool,
     need_at: Instant,
+    /// The place in the pace of announces that was reserved, while it lies ahead.
+    place: Option<Instant>,
 }
 
 impl Trackers {
-    pub(crate) fn new(config: &Config, hashes: InfoHashes, tiers: Vec<Vec<String>>, mut rng: Rng) -> Self {
+    pub(crate) fn new(config: &Config, hashes: InfoHashes, tiers: Vec<Vec<String>>, rng: Rng) -> Self {
         let any = tiers.iter().any(|t| !t.is_empty());
-        let config = tracker::Config {
-            hashes: hashes.on_wire().collect(),
-            tiers,
-            peer_id: config.peer_id,
-            port_v4: config.port,
-            port_v6: config.port_v6.unwrap_or(config.port),
-            key: rng.next_u32(),
-            numwant: NUMWANT,
-        };
-        let mut trackers = Trackers {
-            client: None,
-            config: Some(Box::new(config)),
-            rng: Some(rng),
-            started: false,
-            stopping: false,
-            knows_metadata: false,
-            need_at: Instant::ZERO,
-        };
-        if any {
-            trackers.make();
-        }
-        trackers
-    }
-
-    fn make(&mut self) -> Option<&mut Client> {
-        if let (Some(config), Some(rng)) = (self.config.take(), self.rng.take()) {
-            self.client = Some(Box::new(Client::new(*config, rng)));
-        }
-        self.client.as_deref_mut()
+        let client = any.then(|| Box::new(client(config, hashes, tiers, rng)));
+        Trackers { client, ..Trackers::default() }
     }
 
     /// One more tracker.
-    pub(crate) fn add(&mut self, now: Instant, url: String) {
-        let started = self.started;
+    pub(crate) fn add(&mut self, now: Instant, url: String, config: &Config, hashes: InfoHashes, rng: Rng) {
         let first = self.client.is_none();
-        if let Some(client) = self.make() {
-            client.handle(now, Input::AddTracker(url));
-            if first && started {
-                client.handle(now, Input::Start);
-            }
+        let client = self.client.get_or_insert_with(|| Box::new(client(config, hashes, Vec::new(), rng)));
+        client.handle(now, Input::AddTracker(url));
+        if first && self.started {
+            client.handle(now, Input::Start);
         }
     }
 
@@ -77,23 +49,38 @@ impl Trackers {
         }
     }
 
-    pub(crate) fn tick(&mut self, now: Instant) {
-        if self.deadline().is_some_and(|at| at <= now) {
+    /// Lets the client do what is due, once its place has come.
+    pub(crate) fn tick<P: Payload>(&mut self, now: Instant, torrent: &Torrent<P>, pace: &mut Pace) {
+        let due = self.client.as_ref().and_then(|c| c.deadline()).is_some_and(|at| at <= now);
+        if due && self.is_next(now, pace) {
+            // The figures matter when something is announced.
+            self.handle(now, Input::Stats(stats(torrent)));
             self.handle(now, Input::Tick);
         }
     }
 
+    /// May it announce now? If not, it has a place ahead.
+    fn is_next(&mut self, now: Instant, pace: &mut Pace) -> bool {
+        // Good-byes have little time.
+        let place = if self.stopping { now } else { *self.place.get_or_insert_with(|| pace.reserve(now)) };
+        if place <= now {
+            self.place = None;
+        }
+        place <= now
+    }
+
     /// Starts announcing once the torrent runs, and keeps the figures fresh.
-    pub(crate) fn update<P: Payload>(&mut self, now: Instant, torrent: &Torrent<P>, running: bool) {
+    pub(crate) fn update<P: Payload>(&mut self, now: Instant, torrent: &Torrent<P>, running: bool, pace: &mut Pace) {
         let start = running && !self.started && !self.stopping;
-        self.started |= start;
         if self.client.is_none() {
+            self.started |= start;
             return;
         }
+        let start = start && self.is_next(now, pace);
+        self.started |= start;
         let known = torrent.have().is_some();
-        let due = self.deadline().is_some_and(|at| at <= now);
-        // The figures matter when something is announced; the tracker must hear soon that a magnet has become a torrent.
-        if start || due || known != self.knows_metadata {
+        // The tracker must hear soon that a magnet has become a torrent.
+        if start || known != self.knows_metadata {
             self.knows_metadata = known;
             self.handle(now, Input::Stats(stats(torrent)));
         }
@@ -102,6 +89,7 @@ impl Trackers {
         }
         if self.started && self.need_at <= now && torrent.wants_peers() && torrent.peer_count() < PEERS_FEW {
             self.need_at = now + NEED_PAUSE;
+            self.handle(now, Input::Stats(stats(torrent)));
             self.handle(now, Input::NeedPeers);
         }
     }
@@ -119,14 +107,11 @@ impl Trackers {
             self.handle(now, Input::Stop);
         }
         self.started = false;
+        self.place = None;
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
         !self.stopping && !self.started
-    }
-
-    pub(crate) fn owns(&self, from: SocketAddr, data: &[u8]) -> bool {
-        self.client.as_ref().is_some_and(|c| c.owns(from, data))
     }
 
     pub(crate) fn poll(&mut self) -> Option<Output> {
@@ -138,8 +123,21 @@ impl Trackers {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.client.as_ref().and_then(|c| c.deadline())
+        self.place.or_else(|| self.client.as_ref().and_then(|c| c.deadline()))
     }
+}
+
+fn client(config: &Config, hashes: InfoHashes, tiers: Vec<Vec<String>>, mut rng: Rng) -> Client {
+    let config = tracker::Config {
+        hashes: hashes.on_wire().collect(),
+        tiers,
+        peer_id: config.peer_id,
+        port_v4: config.port,
+        port_v6: config.port_v6.unwrap_or(config.port),
+        key: rng.next_u32(),
+        numwant: NUMWANT,
+    };
+    Client::new(config, rng)
 }
 
 fn stats<P: Payload>(torrent: &Torrent<P>) -> Stats {

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 
 /// How to talk to peers.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub struct NetworkArgs {
     /// Listen for peers here [default: all interfaces; get: any port, others: the first free from 6881]
@@ -32,6 +32,12 @@ pub struct NetworkArgs {
     /// Begin with this node of the DHT
     #[arg(long, value_name = "ADDR", hide = true)]
     pub dht_node: Vec<String>,
+    /// Connections with peers at once, all torrents together
+    #[arg(long, value_name = "N", default_value_t = engine::Config::default().connections_max)]
+    pub max_connections: usize,
+    /// Connections with peers of one torrent
+    #[arg(long, value_name = "N", default_value_t = engine::Config::default().torrent_connections_max)]
+    pub max_connections_per_torrent: usize,
     /// Whether connections are obfuscated
     #[arg(long, value_enum, default_value_t)]
     pub encryption: Encryption,

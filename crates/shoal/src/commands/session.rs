@@ -47,8 +47,13 @@ pub async fn start(
     limit_up: Option<Rate>,
 ) -> Result<Arc<Node>, Failure> {
     let limits = |rate: Option<Rate>| rate.map(|r| r.0);
-    let engine =
-        engine::Config { limit_down: limits(limit_down), limit_up: limits(limit_up), ..engine::Config::default() };
+    let engine = engine::Config {
+        limit_down: limits(limit_down),
+        limit_up: limits(limit_up),
+        connections_max: network.max_connections,
+        torrent_connections_max: network.max_connections_per_torrent,
+        ..engine::Config::default()
+    };
     let config = NodeConfig {
         data_dir: global.data_dir.clone(),
         listen: network.listen.map_or(unless_said, Listen::At),

@@ -18,7 +18,8 @@
 //! inside the network are asked over HTTP only if they look like trackers, redirects never lead from outside to
 //! inside, and peers inside are believed only to trackers inside (`base::may_use`).
 //!
-//! It deliberately keeps no list of peers, chooses none, and does not share connection ids between torrents.
+//! It deliberately keeps no list of peers, chooses none, and knows of no other torrents: who runs many spreads their announces,
+//! and may answer a request for a connection id with one that another torrent was given.
 
 mod announce;
 mod http;
