@@ -11,18 +11,20 @@ use anyhow::{Result, ensure};
 
 use crate::metadata::{self, Package};
 
-const NOUNS: &[&str] = &["base"];
-const SENTENCES: &[&str] = &["base", "wire"];
-const VERBS: &[&str] = &["base", "wire", "swarm", "dht", "utp", "tracker", "chat"];
-const PURE: &[&str] = &["base", "wire", "swarm", "dht", "utp", "tracker", "chat", "engine"];
-const NODE: &[&str] = &["base", "wire", "swarm", "dht", "utp", "tracker", "chat", "engine", "node"];
-const WEB: &[&str] = &["base", "wire", "swarm", "dht", "utp", "tracker", "chat", "engine", "node", "web"];
-const ALL: &[&str] =
-    &["base", "wire", "swarm", "dht", "utp", "tracker", "chat", "engine", "node", "web", "hub", "console", "lab"];
+const NOUNS: &[&str] = &["hash", "base"];
+const SENTENCES: &[&str] = &["hash", "base", "wire"];
+const VERBS: &[&str] = &["hash", "base", "wire", "swarm", "dht", "utp", "tracker", "chat"];
+const PURE: &[&str] = &["hash", "base", "wire", "swarm", "dht", "utp", "tracker", "chat", "engine"];
+const NODE: &[&str] = &["hash", "base", "wire", "swarm", "dht", "utp", "tracker", "chat", "engine", "node"];
+const WEB: &[&str] = &["hash", "base", "wire", "swarm", "dht", "utp", "tracker", "chat", "engine", "node", "web"];
+const ALL: &[&str] = &[
+    "hash", "base", "wire", "swarm", "dht", "utp", "tracker", "chat", "engine", "node", "web", "hub", "console", "lab",
+];
 
 /// Each room, and the rooms that it may use, in tests as well.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("base", &[]),
+    ("hash", &[]),
+    ("base", &["hash"]),
     ("wire", NOUNS),
     ("swarm", SENTENCES),
     ("dht", SENTENCES),
@@ -39,7 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms without sockets, files, threads, async, clocks and ambient chance.
-const LAWFUL: &[&str] = &["base", "wire", "swarm", "dht", "utp", "tracker", "chat", "engine", "lab"];
+const LAWFUL: &[&str] = &["hash", "base", "wire", "swarm", "dht", "utp", "tracker", "chat", "engine", "lab"];
 
 /// Foreign crates that compute and nothing else. Whatever joins this list must not open, spawn, wait or look at a clock.
 const PURE_FOREIGN: &[&str] = &[

@@ -4,8 +4,7 @@
 
 use crate::merkle::{self, Hash};
 use crate::{Geometry, Layout, PieceIndex};
-use sha1::{Digest, Sha1};
-use sha2::Sha256;
+use hash::{Feed, Sha1, Sha256, update_all};
 
 /// What checks each piece.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +53,6 @@ pub struct PieceHasher {
 #[derive(Clone, Debug)]
 struct Tree {
     leaf: Sha256,
-    in_leaf: u32,
     left: u32,
     leaves: Vec<Hash>,
 }
@@ -64,7 +62,6 @@ impl PieceHasher {
     pub fn new(plan: &Plan, piece: PieceIndex) -> Self {
         let tree = plan.checks.merkle.as_ref().map(|_| Tree {
             leaf: Sha256::new(),
-            in_leaf: 0,
             left: plan.merkle_len(piece),
             leaves: Vec::new(),
         });
@@ -78,12 +75,27 @@ impl PieceHasher {
 
     /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.fed += bytes.len() as u32;
-        if let Some(h) = &mut self.sha1 {
-            h.update(bytes);
+        PieceHasher::update_all(&mut [(self, &[bytes])]);
+    }
+
+    /// Hashes the next bytes of several pieces, each in parts, side by side: much faster than one after the other.
+    pub fn update_all(pieces: &mut [(&mut PieceHasher, &[&[u8]])]) {
+        for (piece, parts) in pieces.iter_mut() {
+            piece.fed += parts.iter().map(|p| p.len() as u32).sum::<u32>();
         }
-        if let Some(t) = &mut self.tree {
-            t.update(bytes);
+        update_all(pieces.iter_mut().filter_map(|(p, parts)| Some(Feed::new(p.sha1.as_mut()?, parts))));
+        // The leaves of one tree lie side by side, too.
+        let mut trees = Vec::new();
+        for (piece, parts) in pieces.iter_mut() {
+            if let Some(tree) = &mut piece.tree {
+                let leaves = tree.cut(parts);
+                trees.push((tree, leaves));
+            }
+        }
+        let leaves = trees.iter_mut().flat_map(|(_, leaves)| leaves.iter_mut());
+        update_all(leaves.map(|(hasher, parts)| Feed::new(hasher, parts)));
+        for (tree, leaves) in trees {
+            tree.take(leaves.into_iter().map(|(hasher, _)| hasher));
         }
     }
 
@@ -103,7 +115,7 @@ impl PieceHasher {
     /// that `plan` checks.
     pub fn digest(self, plan: &Plan, piece: PieceIndex) -> PieceDigest {
         let merkle = self.tree.map(|t| merkle::root(&t.finish(), plan.merkle_width(piece), [0; 32]));
-        PieceDigest { sha1: self.sha1.map(|h| h.finalize().into()), merkle }
+        PieceDigest { sha1: self.sha1.map(Sha1::finish), merkle }
     }
 }
 
@@ -117,24 +129,43 @@ pub struct PieceDigest {
 }
 
 impl Tree {
-    fn update(&mut self, bytes: &[u8]) {
-        let mut bytes = &bytes[..bytes.len().min(self.left as usize)];
-        self.left -= bytes.len() as u32;
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min((merkle::LEAF_SIZE - self.in_leaf) as usize));
-            self.leaf.update(now);
-            self.in_leaf += now.len() as u32;
-            bytes = later;
-            if self.in_leaf == merkle::LEAF_SIZE {
-                self.leaves.push(self.leaf.finalize_reset().into());
-                self.in_leaf = 0;
+    /// Cuts what comes next into leaves; the first one may have begun before, the last one may go on.
+    fn cut<'a>(&mut self, parts: &[&'a [u8]]) -> Vec<(Sha256, Vec<&'a [u8]>)> {
+        let mut leaves = vec![(std::mem::take(&mut self.leaf), Vec::new())];
+        let mut room = merkle::LEAF_SIZE as usize - leaves[0].0.fed() as usize;
+        for part in parts {
+            let mut part = &part[..part.len().min(self.left as usize)];
+            self.left -= part.len() as u32;
+            while !part.is_empty() {
+                if room == 0 {
+                    leaves.push((Sha256::new(), Vec::new()));
+                    room = merkle::LEAF_SIZE as usize;
+                }
+                let (now, later) = part.split_at(part.len().min(room));
+                if let Some((_, parts)) = leaves.last_mut() {
+                    parts.push(now);
+                }
+                room -= now.len();
+                part = later;
+            }
+        }
+        leaves
+    }
+
+    /// Takes back what [`Tree::cut`] gave, fed.
+    fn take(&mut self, leaves: impl Iterator<Item = Sha256>) {
+        for leaf in leaves {
+            if leaf.fed() == u64::from(merkle::LEAF_SIZE) {
+                self.leaves.push(leaf.finish());
+            } else {
+                self.leaf = leaf;
             }
         }
     }
 
     fn finish(mut self) -> Vec<Hash> {
-        if self.in_leaf > 0 {
-            self.leaves.push(self.leaf.finalize().into());
+        if self.leaf.fed() > 0 {
+            self.leaves.push(self.leaf.finish());
         }
         self.leaves
     }
@@ -167,7 +198,7 @@ mod tests {
             0xbd, 0xa8, 0xc1, 0x9e, 0x4e, 0x89, 0xf9, 0xa0, 0x86, 0x15, 0x15, 0x53, 0x71, 0x3d,
         ];
         let whole = [body, vec![0; 16 * 1024]].concat();
-        let sha1: [u8; 20] = Sha1::digest(&whole).into();
+        let sha1 = Sha1::digest(&whole);
         let checks = |sha1, root| Checks { sha1: Some(Box::new([sha1])), merkle: Some(Box::new([root])) };
         for (s, r, ok) in [(sha1, root, true), ([0; 20], root, false), (sha1, [0; 32], false)] {
             let p = plan(&[(48 << 10, false), (16 << 10, true)], 64 << 10, checks(s, r));
@@ -175,7 +206,15 @@ mod tests {
             whole.chunks(5000).for_each(|c| h.update(c));
             assert_eq!(h.finish(&p, PieceIndex(0)), ok);
         }
+        // Side by side with others, and cut anywhere.
         let p = plan(&[(48 << 10, false), (16 << 10, true)], 64 << 10, checks(sha1, root));
+        let mut many: Vec<_> = (0..7).map(|_| PieceHasher::new(&p, PieceIndex(0))).collect();
+        for go in whole.chunks(20_000) {
+            let parts: Vec<Vec<&[u8]>> = (0..7).map(|i| go.chunks(3000 + 17 * i).collect()).collect();
+            let mut pieces: Vec<_> = many.iter_mut().zip(&parts).map(|(h, p)| (h, &p[..])).collect();
+            PieceHasher::update_all(&mut pieces);
+        }
+        assert!(many.into_iter().all(|h| h.finish(&p, PieceIndex(0))));
         assert!(!PieceHasher::new(&p, PieceIndex(0)).finish(&p, PieceIndex(0)), "too few bytes");
         assert_eq!(p.merkle_width(PieceIndex(0)), 4);
     }

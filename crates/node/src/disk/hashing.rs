@@ -1,12 +1,13 @@
 //! Hashes pieces while their blocks are warm, so that nothing is read back from disk that was in memory a moment ago.
 //!
-//! Blocks of one piece mostly come in order. One that comes early is kept within a budget that all torrents share; one
-//! beyond it is let go and read back when its turn comes.
+//! Blocks of one piece mostly come in order, and wait for a round in which all pieces that got some are hashed side by side
+//! ([`hash::update_all`]). One that comes early is kept within a budget that all torrents share; one beyond it is let go
+//! and read back when its turn comes.
 
 use super::storage::{DiskError, Storage};
 use crate::rope::Rope;
 use base::{Payload, PieceHasher, PieceIndex, TorrentId};
-use sha1::{Digest, Sha1};
+use hash::Sha1;
 use std::collections::{BTreeMap, HashMap};
 use swarm::disk::BlockDigest;
 
@@ -21,12 +22,17 @@ const READ: usize = 128 * 1024;
 pub(crate) struct Hashing {
     open: HashMap<(TorrentId, PieceIndex), Open>,
     early_bytes: usize,
+    ready_bytes: usize,
     buf: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Open {
     hasher: PieceHasher,
+    /// What comes next, to be hashed in the next round.
+    ready: Vec<Rope>,
+    /// Where in the piece the next block belongs.
+    next: u32,
     early: BTreeMap<u32, Rope>,
     /// A block that was hashed already came again, or one could not be written: only the disk knows what the piece is.
     stale: bool,
@@ -38,20 +44,26 @@ impl Hashing {
         let plan = storage.plan();
         let open = self.open.entry((torrent, piece)).or_insert_with(|| Open {
             hasher: PieceHasher::new(plan, piece),
+            ready: Vec::new(),
+            next: 0,
             early: BTreeMap::new(),
             stale: false,
         });
-        if begin < open.hasher.fed() {
+        if begin < open.next {
             open.stale = true;
         }
         if open.stale {
             return;
         }
-        if begin == open.hasher.fed() {
-            data.slices().for_each(|s| open.hasher.update(s));
-            while let Some(next) = open.early.remove(&open.hasher.fed()) {
+        if begin == open.next {
+            let mut data = data.clone();
+            loop {
+                open.next += data.len() as u32;
+                self.ready_bytes += data.len();
+                open.ready.push(data);
+                let Some(next) = open.early.remove(&open.next) else { break };
                 self.early_bytes -= next.len();
-                next.slices().for_each(|s| open.hasher.update(s));
+                data = next;
             }
         } else if self.early_bytes + data.len() <= EARLY_MAX {
             self.early_bytes += data.len();
@@ -64,6 +76,30 @@ impl Hashing {
         }
     }
 
+    /// Bytes that wait for the next round.
+    pub(crate) fn ready_bytes(&self) -> usize {
+        self.ready_bytes
+    }
+
+    /// A round: hashes all that is ready.
+    pub(crate) fn round(&mut self) {
+        if self.ready_bytes == 0 {
+            return;
+        }
+        self.ready_bytes = 0;
+        let mut hashers = Vec::new();
+        let mut parts: Vec<Vec<&[u8]>> = Vec::new();
+        for open in self.open.values_mut().filter(|o| !o.ready.is_empty()) {
+            if !open.stale {
+                parts.push(open.ready.iter().flat_map(Rope::slices).map(|s| &s[..]).collect());
+                hashers.push(&mut open.hasher);
+            }
+        }
+        let mut pieces: Vec<_> = hashers.into_iter().zip(parts.iter().map(|p| &p[..])).collect();
+        PieceHasher::update_all(&mut pieces);
+        self.open.values_mut().for_each(|o| o.ready.clear());
+    }
+
     /// Hashes what is left of a piece, from memory where it is there and from disk where not. True if it is good.
     pub(crate) fn check(
         &mut self,
@@ -71,6 +107,7 @@ impl Hashing {
         storage: &Storage,
         piece: PieceIndex,
     ) -> Result<bool, DiskError> {
+        self.round();
         let plan = storage.plan().clone();
         let open = self.take(torrent, piece).filter(|o| !o.stale);
         let (mut hasher, mut early) = match open {
@@ -105,11 +142,13 @@ impl Hashing {
 
     /// Drops what is kept of a piece.
     pub(crate) fn forget(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        self.round();
         self.take(torrent, piece);
     }
 
     /// Drops what is kept of a torrent.
     pub(crate) fn forget_all(&mut self, torrent: TorrentId) {
+        self.round();
         let bytes = &mut self.early_bytes;
         self.open.retain(|(t, _), open| {
             let keep = *t != torrent;
@@ -135,7 +174,7 @@ pub(crate) fn block_digests(storage: &Storage, piece: PieceIndex) -> Result<Vec<
     for block in (0..geometry.block_count(piece)).map(base::BlockIndex) {
         let buf = &mut buf[..geometry.block_len(piece, block) as usize];
         match storage.read(geometry.piece_offset(piece) + u64::from(geometry.block_begin(block)), buf) {
-            Ok(()) => digests.push(cut(Sha1::digest(&buf[..]).into())),
+            Ok(()) => digests.push(cut(Sha1::digest(buf))),
             Err(e) if e.is_missing() => return Ok(Vec::new()),
             Err(e) => return Err(e),
         }
@@ -166,7 +205,7 @@ mod tests {
     fn storage(dir: &std::path::Path, body: &[u8]) -> Storage {
         let layout = Layout::single("f".into(), body.len() as u64, false);
         let geometry = Geometry::new(layout.total(), 1 << 20, BLOCK as u32).unwrap();
-        let checks = Checks { sha1: Some(Box::new([Sha1::digest(body).into()])), merkle: None };
+        let checks = Checks { sha1: Some(Box::new([Sha1::digest(body)])), merkle: None };
         Storage::new(Arc::new(Plan { geometry, layout, checks }), Place::new(dir, "f"), Arc::new(FileCache::new(4)))
     }
 
@@ -203,7 +242,7 @@ mod tests {
             prop_assert!(h.open.is_empty());
             let digests = block_digests(&s, P).unwrap();
             for (i, (digest, block)) in digests.iter().zip(body.chunks(BLOCK)).enumerate() {
-                prop_assert_eq!(*digest == cut(Sha1::digest(block).into()), i != rotten);
+                prop_assert_eq!(*digest == cut(Sha1::digest(block)), i != rotten);
             }
         }
     }
