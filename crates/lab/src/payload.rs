@@ -70,6 +70,7 @@ struct Part {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
     first: Part,
+    #[expect(clippy::box_collection, reason = "it is rare, and a queue in place would make every payload large")]
     more: Option<Box<VecDeque<Part>>>,
     len: usize,
 }
