@@ -7,16 +7,20 @@
 //! command, and its start counts.
 
 mod clients;
+mod command;
 mod data;
 mod http;
+mod idle;
 mod inside;
 mod machine;
+mod many;
 mod options;
 mod place;
 mod plan;
 mod proc;
 mod process;
 mod record;
+mod report;
 mod swarm;
 mod tracker;
 mod transfer;
@@ -34,9 +38,11 @@ use crate::{run, setup};
 const USAGE: &str = "cargo xtask bench setup          installs the others, makes the data
 cargo xtask bench [NAME...]      compares; without a name, everything
 cargo xtask bench show FILE...   medians of what was kept
+cargo xtask bench report FILE... writes docs/BENCHMARKS.md
 
   --runs N             how often each case runs [5]
   --json FILE          keeps every run there, and goes on from what is there
+  --report             writes docs/BENCHMARKS.md at the end; needs --json
   --filter TEXT        only cases with this in their name; may be repeated
   --case SEED:LEECHER  this pair instead of the usual ones; may be repeated
   --shoal BINARY       this build of ours, instead of building one
@@ -55,6 +61,7 @@ pub(crate) fn bench(args: &[&str]) -> Result<()> {
             Ok(())
         }
         ["show", files @ ..] => show(files),
+        ["report", files @ ..] => report::write(&read(files)?),
         _ => compare(args),
     }
 }

@@ -3,11 +3,12 @@
 use anyhow::{Context, Result};
 
 use super::clients::{Kind, Programs};
+use super::command::{self, Tool};
 use super::data::{self, Set};
 use super::options::Options;
 use super::record::Figures;
-use super::swarm;
 use super::transfer::Transfer;
+use super::{idle, many, swarm};
 
 use Kind::{Aria2, Libtorrent, LibtorrentTuned, Ours, Rqbit, Rqbit1};
 
@@ -18,7 +19,15 @@ pub(super) const BENCHES: &[(&str, &str)] = &[
     ("disk", "the same with pieces of 1 MiB, the leecher writing to a disk"),
     ("small", "a file of 1 MiB, one to one"),
     ("swarm", "one seed and eight leechers, 256 MiB"),
+    ("create", "a torrent of 2 GiB in tmpfs, pieces of 1 MiB; the number is of threads"),
+    ("verify", "2 GiB in tmpfs checked against a torrent; the number is of threads"),
+    ("many", "5,000 torrents of 16 KiB, seeding"),
+    ("idle", "2,000 connected peers that do nothing"),
     ("two", "two torrents of 1 GiB at once, one seed to one leecher"),
+    (
+        "lab",
+        "the lab on one core: 1,000 peers x 400 pieces, a block is a piece; and 10,000 engines, a virtual second long",
+    ),
 ];
 
 /// One thing to run again and again.
@@ -33,6 +42,11 @@ pub(super) struct Case {
 enum Body {
     Transfer(Transfer),
     Swarm(Kind, Set),
+    Create(Tool),
+    Verify(Tool),
+    Many(Kind),
+    Idle(Kind),
+    Lab(&'static [&'static str]),
 }
 
 impl Case {
@@ -41,6 +55,11 @@ impl Case {
         match &self.body {
             Body::Transfer(transfer) => transfer.run(programs),
             Body::Swarm(kind, set) => swarm::run(*kind, set, programs),
+            Body::Create(tool) => command::create(*tool, programs),
+            Body::Verify(tool) => command::verify(*tool, programs),
+            Body::Many(kind) => many::run(*kind, programs),
+            Body::Idle(kind) => idle::run(*kind, programs),
+            Body::Lab(args) => command::lab(args, programs),
         }
     }
 }
@@ -88,6 +107,12 @@ const TO_DISK: &[(Kind, Kind)] = &[
 
 const TWICE: &[(Kind, Kind)] = &[(Ours, Ours), (LibtorrentTuned, LibtorrentTuned), (Rqbit, Rqbit), (Rqbit1, Rqbit1)];
 
+/// Runs of `shoal lab`. The second is cut off after a virtual second, before anything is exchanged, and says so.
+const LAB: &[(&str, &[&str])] = &[
+    ("blocks-1000x400", &["run", "large"]),
+    ("engines-10000", &["run", "large", "--leechers", "9999", "--limit", "1"]),
+];
+
 /// The cases of a comparison that are wanted.
 pub(super) fn cases(bench: &str, options: &Options, programs: &Programs) -> Result<Vec<Case>> {
     let place = &programs.place;
@@ -99,16 +124,14 @@ pub(super) fn cases(bench: &str, options: &Options, programs: &Programs) -> Resu
         "small" => pairs(BOTH, options, &[data::SMALL], &memory),
         "two" => pairs(TWICE, options, &data::TWO, &memory),
         "swarm" => {
-            let usual = BOTH.iter().map(|(kind, _)| *kind).collect();
-            let kinds: Vec<Kind> =
-                if options.pairs.is_empty() { usual } else { options.pairs.iter().map(|(k, _)| *k).collect() };
-            let case = |kind: Kind| Case {
-                name: kind.name().to_owned(),
-                sets: vec![data::MIDDLE],
-                body: Body::Swarm(kind, data::MIDDLE),
-            };
-            kinds.into_iter().map(case).collect()
+            let usual: Vec<Kind> = BOTH.iter().map(|(kind, _)| *kind).collect();
+            alone(&usual, options, data::MIDDLE, |kind| Body::Swarm(kind, data::MIDDLE))
         }
+        "create" => tools(command::CREATE, Body::Create),
+        "verify" => tools(command::VERIFY, Body::Verify),
+        "many" => alone(&[Ours, Libtorrent, Rqbit], options, data::SMALL, Body::Many),
+        "lab" => LAB.iter().map(|(name, args)| lab(name, args)).collect(),
+        "idle" => alone(&[Ours, Libtorrent, Rqbit, Aria2], options, data::MIDDLE, Body::Idle),
         _ => None.with_context(|| format!("no comparison {bench:?}"))?,
     };
     cases.retain(|case| options.wants(&case.name));
@@ -123,4 +146,19 @@ fn pairs(usual: &[(Kind, Kind)], options: &Options, sets: &[Set], out: &std::pat
         body: Body::Transfer(Transfer { seed, leecher, sets: sets.to_vec(), out: out.to_owned() }),
     };
     pairs.iter().map(case).collect()
+}
+
+/// Cases of one client each; of pairs that were asked for, the seed counts.
+fn alone(usual: &[Kind], options: &Options, set: Set, body: fn(Kind) -> Body) -> Vec<Case> {
+    let asked: Vec<Kind> = options.pairs.iter().map(|(kind, _)| *kind).collect();
+    let kinds = if asked.is_empty() { usual } else { &asked };
+    kinds.iter().map(|&kind| Case { name: kind.name().to_owned(), sets: vec![set], body: body(kind) }).collect()
+}
+
+fn tools(tools: &[Tool], body: fn(Tool) -> Body) -> Vec<Case> {
+    tools.iter().map(|&tool| Case { name: tool.name(), sets: vec![data::BIG], body: body(tool) }).collect()
+}
+
+fn lab(name: &str, args: &'static [&'static str]) -> Case {
+    Case { name: name.to_owned(), sets: Vec::new(), body: Body::Lab(args) }
 }

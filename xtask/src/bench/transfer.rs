@@ -103,7 +103,19 @@ pub(super) fn start_seed(
     tracker: &Tracker,
     total: u64,
 ) -> Result<Box<dyn Client>> {
-    let mut seed = kind.start(programs, 12)?;
+    start_seed_with(kind, programs, work, tracker, total, &[])
+}
+
+/// The same with flags of its own.
+pub(super) fn start_seed_with(
+    kind: Kind,
+    programs: &Programs,
+    work: &Work<'_>,
+    tracker: &Tracker,
+    total: u64,
+    flags: &[&str],
+) -> Result<Box<dyn Client>> {
+    let mut seed = kind.start_with(programs, 12, flags)?;
     seed.add(work)?;
     clients::complete(&mut *seed, total, LIMIT, &mut Peak::default()).context("the seed")?;
     until(PATIENCE, "the seed to announce itself", || Ok(tracker.peers() >= work.torrents.len()))?;

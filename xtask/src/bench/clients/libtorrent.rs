@@ -1,5 +1,6 @@
 //! libtorrent as a process of its own: a Python script of some lines around the library, which does all the work.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -25,19 +26,20 @@ const SCRIPT: &str = include_str!("../lt_node.py");
 /// One process.
 pub(super) struct Libtorrent {
     process: Process,
+    seat: Seat,
 }
 
 impl Libtorrent {
     /// Starts it with these settings besides the defaults.
-    pub(super) fn start(python: &Path, seat: &Seat, settings: &[&str]) -> Result<Self> {
+    pub(super) fn start(python: &Path, seat: Seat, settings: &[&str]) -> Result<Self> {
         let script = seat.folder.join("lt_node.py");
         std::fs::write(&script, SCRIPT).with_context(|| format!("cannot write {}", script.display()))?;
         let mut command = Command::new(python);
-        command.arg(&script).args([seat.address.as_str(), &seat.port.to_string()]).args(settings);
+        command.arg(&script).args([seat.address.to_string(), seat.port.to_string()]).args(settings);
         let mut process = Process::start(&seat.name, &seat.folder, &mut command)?;
         let (_, hello) = process.hear(PATIENCE)?;
         ensure!(hello["ready"] == true, "libtorrent does not begin: {hello}");
-        Ok(Self { process })
+        Ok(Self { process, seat })
     }
 
     fn call(&mut self, question: &Value) -> Result<Value> {
@@ -54,6 +56,24 @@ impl Client for Libtorrent {
     fn add(&mut self, work: &Work<'_>) -> Result<()> {
         let answer = self.call(&json!({"cmd": "add", "torrents": work.torrents, "dir": work.folder}))?;
         ensure!(answer["ok"] == true, "libtorrent refuses a torrent: {answer}");
+        Ok(())
+    }
+
+    fn peers_at(&self) -> SocketAddr {
+        self.seat.peers_at()
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let path = self.seat.folder.join("resume");
+        let answer = self.call(&json!({"cmd": "save", "path": path}))?;
+        ensure!(answer["ok"] == true, "libtorrent does not save: {answer}");
+        Ok(())
+    }
+
+    fn resume(&mut self, _: &Work<'_>) -> Result<()> {
+        let path = self.seat.folder.join("resume");
+        let answer = self.call(&json!({"cmd": "load", "path": path}))?;
+        ensure!(answer["ok"] == true, "libtorrent does not load: {answer}");
         Ok(())
     }
 

@@ -5,10 +5,11 @@ mod libtorrent;
 mod ours;
 mod rqbit;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::place::{self, Place};
 use super::proc;
@@ -76,20 +77,42 @@ impl Kind {
 
     /// Starts it as number `n` of a run: that decides its address and its ports.
     pub(super) fn start(self, programs: &Programs, n: u16) -> Result<Box<dyn Client>> {
-        let seat = Seat::new(&programs.place, self, n)?;
+        self.start_with(programs, n, &[])
+    }
+
+    /// Starts it with flags, or settings, of its own besides.
+    pub(super) fn start_with(self, programs: &Programs, n: u16, flags: &[&str]) -> Result<Box<dyn Client>> {
+        self.open(programs, Seat::new(&programs.place, self, n, true)?, flags, false)
+    }
+
+    /// Starts it so that it keeps what it knows; it knows nothing yet.
+    pub(super) fn start_lasting(self, programs: &Programs, n: u16) -> Result<Box<dyn Client>> {
+        self.open(programs, Seat::new(&programs.place, self, n, true)?, &[], true)
+    }
+
+    /// Starts it with what it kept.
+    pub(super) fn restart(self, programs: &Programs, n: u16) -> Result<Box<dyn Client>> {
+        self.open(programs, Seat::new(&programs.place, self, n, false)?, &[], true)
+    }
+
+    fn open(self, programs: &Programs, seat: Seat, flags: &[&str], lasting: bool) -> Result<Box<dyn Client>> {
         Ok(match self {
-            Self::Ours => Box::new(ours::Ours::new(&programs.ours, seat)),
+            Self::Ours => Box::new(ours::Ours::new(&programs.ours, seat, flags)),
             Self::Before => {
                 let binary = programs.before.as_ref().context("`before` needs --before BINARY")?;
-                Box::new(ours::Ours::new(binary, seat))
+                Box::new(ours::Ours::new(binary, seat, flags))
             }
-            Self::Libtorrent => Box::new(libtorrent::Libtorrent::start(&programs.python, &seat, &[])?),
+            Self::Libtorrent => Box::new(libtorrent::Libtorrent::start(&programs.python, seat, flags)?),
             Self::LibtorrentTuned => {
-                Box::new(libtorrent::Libtorrent::start(&programs.python, &seat, libtorrent::TUNED)?)
+                let all = [libtorrent::TUNED, flags].concat();
+                Box::new(libtorrent::Libtorrent::start(&programs.python, seat, &all)?)
             }
-            Self::Rqbit => Box::new(rqbit::Rqbit::start(&programs.rqbit, &seat, &[])?),
-            Self::Rqbit1 => Box::new(rqbit::Rqbit::start(&programs.rqbit, &seat, &["-s"])?),
-            Self::Aria2 => Box::new(aria2::Aria2::start(&seat)?),
+            Self::Rqbit => Box::new(rqbit::Rqbit::start(&programs.rqbit, seat, flags, lasting)?),
+            Self::Rqbit1 => {
+                let all = [&["-s"], flags].concat();
+                Box::new(rqbit::Rqbit::start(&programs.rqbit, seat, &all, lasting)?)
+            }
+            Self::Aria2 => Box::new(aria2::Aria2::start(seat, flags)?),
         })
     }
 }
@@ -132,6 +155,19 @@ pub(super) trait Client {
 
     /// Hands over what it is to do.
     fn add(&mut self, work: &Work<'_>) -> Result<()>;
+
+    /// Where peers reach it.
+    fn peers_at(&self) -> SocketAddr;
+
+    /// Writes down what it knows, if it does not do so by itself.
+    fn save(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Goes on with what it kept; a command is given the same work again.
+    fn resume(&mut self, work: &Work<'_>) -> Result<()> {
+        self.add(work)
+    }
 
     /// How long it took from its start to taking connections, where the start is part of the transfer.
     fn start_time(&self) -> Option<Duration> {
@@ -186,21 +222,28 @@ impl Peak {
 #[derive(Clone, Debug)]
 pub(super) struct Seat {
     name: String,
-    address: String,
+    address: Ipv4Addr,
     port: u16,
     control: u16,
     folder: PathBuf,
 }
 
 impl Seat {
-    fn new(place: &Place, kind: Kind, n: u16) -> Result<Self> {
+    fn new(place: &Place, kind: Kind, n: u16, fresh: bool) -> Result<Self> {
         let name = format!("{}-{n}", kind.name());
         let folder = place.disk("work").join(&name);
-        place::fresh(&folder)?;
-        if n > 200 {
-            bail!("no address for client {n}");
+        if fresh {
+            place::fresh(&folder)?;
         }
-        Ok(Self { name, address: format!("10.77.0.{n}"), port: 50_000 + n, control: 51_000 + n, folder })
+        let last = u8::try_from(n).with_context(|| format!("no address for client {n}"))?;
+        Ok(Self { name, address: Ipv4Addr::new(10, 77, 0, last), port: 50_000 + n, control: 51_000 + n, folder })
+    }
+}
+
+impl Seat {
+    /// Where peers reach who sits here.
+    fn peers_at(&self) -> SocketAddr {
+        SocketAddr::new(self.address.into(), self.port)
     }
 }
 

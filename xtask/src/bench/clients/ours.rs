@@ -2,6 +2,7 @@
 //! starting it; its start is part of every figure.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use super::{Client, Progress, Role, Seat, Work};
 pub(super) struct Ours {
     binary: PathBuf,
     seat: Seat,
+    flags: Vec<String>,
     running: Option<Process>,
     started: Option<Instant>,
     listening: Option<Instant>,
@@ -28,11 +30,13 @@ pub(super) struct Ours {
 
 impl Ours {
     /// Nothing runs yet.
-    pub(super) fn new(binary: &Path, seat: Seat) -> Self {
+    pub(super) fn new(binary: &Path, seat: Seat, flags: &[&str]) -> Self {
         let binary = binary.to_owned();
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         Self {
             binary,
             seat,
+            flags,
             running: None,
             started: None,
             listening: None,
@@ -76,10 +80,14 @@ impl Client for Ours {
         };
         self.event = if work.role == Role::Seed { "seeding" } else { "complete" };
         self.expected = work.torrents.len();
-        command.arg("--listen").arg(format!("0.0.0.0:{}", self.seat.port));
+        command.args(&self.flags).arg("--listen").arg(format!("0.0.0.0:{}", self.seat.port));
         self.started = Some(Instant::now());
         self.running = Some(Process::start(&self.seat.name, &self.seat.folder, &mut command)?);
         Ok(())
+    }
+
+    fn peers_at(&self) -> SocketAddr {
+        self.seat.peers_at()
     }
 
     fn start_time(&self) -> Option<Duration> {

@@ -1,0 +1,100 @@
+//! The page of figures: targets, a table a comparison, and every run by itself, written from one or more records.
+
+mod commands;
+mod tables;
+mod targets;
+
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::plan;
+use super::record::Record;
+use crate::run;
+
+/// What has to be known to read it.
+const INTRODUCTION: &str = "# Benchmarks
+
+Ours beside libtorrent, rqbit, aria2 and mktorrent, written by `cargo xtask bench report`. Nothing here is typed by hand; what we lose is here as well.
+
+- Figures hold only within one run on one machine: what is compared ran in turn (A B A B), the figures are medians with the smallest and the
+  largest in brackets, and every run is at the end.
+- Ours is the release binary with its default flags: `shoal seed` and `shoal get --seed`. It is a command, so its start counts (the column *of it
+  start*, where it is shown: until it takes connections). The others are daemons that run already when their clock starts.
+- CPU is that of the whole process, user and kernel, in seconds a GiB; for ours it begins with the process, for the others when they are handed the
+  torrent. Memory is `VmHWM`, what was resident at most; *own* of it is anonymous memory, the rest pages of files, the program's text among them.
+- Every file that was transferred was compared with its source byte for byte, every torrent's info-hash with that of another program.
+- All in a network namespace with only the loopback device, one small tracker in the harness, TCP, no encryption.
+- Before each run as much memory is touched and freed as it will write, since a first touch of a page costs several times its second here.
+- Programs that are asked how far they are (all but ours, which says it) are asked every 50 ms, and every 5 ms when nine tenths are there.
+- `rqbit-1` is rqbit on one thread, `libtorrent-tuned` libtorrent with two threads that hash, two for the disk, and deeper queues.
+";
+
+/// Writes docs/BENCHMARKS.md.
+pub(super) fn write(record: &Record) -> Result<()> {
+    let path = run::root().join("docs/BENCHMARKS.md");
+    fs::write(&path, page(record)).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+fn page(record: &Record) -> String {
+    let mut page = INTRODUCTION.to_owned();
+    page.push_str("\n## Where\n\n| what | |\n|---|---|\n");
+    for (name, value) in &record.about {
+        let _ = writeln!(page, "| {name} | {value} |");
+    }
+    page.push('\n');
+    page.push_str(&outcomes(record));
+    for (bench, about) in plan::BENCHES {
+        page.push_str(&tables::table(record, bench, about));
+    }
+    page.push_str(commands::SECTION);
+    page.push_str(&tables::raw(record));
+    page
+}
+
+fn outcomes(record: &Record) -> String {
+    let mut text =
+        "## Targets\n\n| what | ours | best of the others | ours / best | target | |\n|---|---|---|---|---|---|\n"
+            .to_owned();
+    for target in targets::TARGETS {
+        let Some(outcome) = target.outcome(record) else {
+            let _ = writeln!(text, "| {} | not measured | | | {} | |", target.what, target.wanted());
+            continue;
+        };
+        let (best, ratio) = outcome.best.map_or_else(Default::default, |(value, who)| {
+            (format!("{} ({who})", tables::number(value)), format!("{:.2}", outcome.ours / value))
+        });
+        let met = if outcome.met() { "met" } else { "**not met**" };
+        let ours = tables::number(outcome.ours);
+        let _ = writeln!(text, "| {} | {ours} | {best} | {ratio} | {} | {met} |", target.what, target.wanted());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Row;
+    use super::*;
+
+    #[test]
+    fn a_page_says_what_was_and_what_was_not_measured() {
+        let row = |case: &str, wall: f64| Row {
+            bench: "pair".into(),
+            case: case.into(),
+            figures: [("wall_s".to_owned(), wall)].into(),
+        };
+        let rows = vec![row("ours:ours", 1.0), row("rqbit:rqbit", 4.0), row("ours:ours", 2.0)];
+        let page = page(&Record { about: [("kernel".to_owned(), "6.1".to_owned())].into(), rows });
+        for line in [
+            "| kernel | 6.1 |",
+            "| one to one, 2 GiB: wall s | 1.50 | 4.00 (rqbit:rqbit) | 0.38 | at most 0.85 of the best | met |",
+            "| 2,000 idle peers: KiB each | not measured | | | at most 4 | |",
+            "| ours:ours | 1.50 (1.00 to 2.00) |",
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line:?} is not in\n{page}");
+        }
+    }
+}
