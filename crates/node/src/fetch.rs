@@ -64,7 +64,8 @@ impl Fetcher {
             let client = match self.plain.get() {
                 Some(client) => client,
                 None => {
-                    let client = build(builder())?;
+                    // To read the system's certificates takes longer than an announce, and nothing leads to TLS from here.
+                    let client = build(builder().tls_certs_only([]))?;
                     self.plain.get_or_init(|| client)
                 }
             };

@@ -131,7 +131,8 @@ impl Node {
             Some(path) => DataDir::open(path)?,
             None => DataDir::open_default()?,
         };
-        let store = Store::open(&data).await?;
+        // It works on a thread of its own while sockets and threads are made.
+        let opening = tokio::spawn(Store::open(&data));
         let sockets = Sockets::open(config.listen).map_err(|e| NodeError::Listen(words(config.listen), e))?;
         let listen = sockets.addrs();
         let mut rng = entropy::rng()?;
@@ -153,6 +154,7 @@ impl Node {
         let (news_tx, news) = mpsc::channel(NEWS_MAX);
         let disk = Disk::start(1, &bell)?;
         let engine = Engine::new(clock.now(), engine_config, rng);
+        let store = opening.await.map_err(std::io::Error::other)??;
         let driver = Driver::new(engine, clock, poll, sockets, inbox.clone(), news_tx, disk)?;
         let thread = std::thread::Builder::new().name("node".into()).spawn(move || {
             if let Err(e) = driver.run() {

@@ -9,20 +9,24 @@
 use crate::disk::Stamp;
 use base::{Bitfield, FileIndex, InfoHash, InfoHashes, PieceIndex};
 use rustix::fs::FlockOperation;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteRow};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// Nodes with the default data folder on one machine at once.
 const DEFAULTS_MAX: u32 = 64;
 
-const SCHEMA: &str = "
+/// What every connection begins with. Until the switch to WAL is made nothing is synced: there is nothing to lose yet, and
+/// a new node need not wait for a slow disk. From then on the log's checksums keep the file whole, and NORMAL syncs before
+/// each checkpoint. What a power loss may leave of a file that was just made, [`remove_blank`] knows.
+const SETUP: &str = "
+PRAGMA synchronous = OFF;
+PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS torrents (
     path BLOB PRIMARY KEY,      -- where the content shall lie in the end
     at BLOB NOT NULL,           -- where it lies now
@@ -35,6 +39,7 @@ CREATE TABLE IF NOT EXISTS torrents (
     synced INTEGER NOT NULL,    -- what is good had reached the medium
     boot TEXT NOT NULL          -- the boot of the machine in which this was written
 ) STRICT;
+PRAGMA synchronous = NORMAL;
 ";
 
 /// What can go wrong with the state.
@@ -191,23 +196,30 @@ impl Store {
     ///
     /// # Errors
     /// If the database can't be opened.
-    pub async fn open(dir: &DataDir) -> Result<Self, StateError> {
-        let path = dir.path().join("state.sqlite");
-        let failed = |e| StateError::Database(path.clone(), e);
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .pragma("cache_size", format!("-{CACHE_KIB}"));
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(failed)?;
-        sqlx::raw_sql(SCHEMA).execute(&pool).await.map_err(failed)?;
-        Ok(Store {
-            pool,
-            path,
-            #[cfg(test)]
-            statements: Default::default(),
-        })
+    pub fn open(dir: &DataDir) -> impl Future<Output = Result<Self, StateError>> + Send + use<> {
+        let folder = dir.path().to_owned();
+        async move {
+            let path = folder.join("state.sqlite");
+            remove_blank(&path).map_err(|e| StateError::Folder(folder, e))?;
+            let options = SqliteConnectOptions::new()
+                .filename(&path)
+                .create_if_missing(true)
+                .pragma("cache_size", format!("-{CACHE_KIB}"));
+            let pool = SqlitePoolOptions::new()
+                .max_connections(1)
+                .after_connect(|connection, _| {
+                    Box::pin(async { sqlx::raw_sql(SETUP).execute(connection).await.map(drop) })
+                })
+                .connect_with(options)
+                .await
+                .map_err(|e| StateError::Database(path.clone(), e))?;
+            Ok(Store {
+                pool,
+                path,
+                #[cfg(test)]
+                statements: Default::default(),
+            })
+        }
     }
 
     /// What is known of the content that shall lie at these paths in the end.
@@ -244,41 +256,52 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn save(&self, rows: &[Row]) -> Result<(), StateError> {
-        let mut transaction = self.pool.begin().await.map_err(|e| self.failed(e))?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.pool.acquire().await.map_err(|e| self.failed(e))?;
+        // A statement is a transaction by itself; to begin and end one takes two more ways to SQLite's thread.
+        if rows.len() <= ROWS_MAX {
+            return self.write(&mut connection, rows).await;
+        }
+        let mut transaction = connection.begin().await.map_err(|e| self.failed(e))?;
         for rows in rows.chunks(ROWS_MAX) {
-            let marks = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()].join(",");
-            let text = format!(
-                "INSERT INTO torrents (path, at, v1, v2, metainfo, complete, good, partial, stamps, synced, boot)
-                VALUES {marks} ON CONFLICT (path) DO UPDATE SET
-                    metainfo = CASE WHEN excluded.metainfo IS NULL AND v1 IS excluded.v1 AND v2 IS excluded.v2
-                        THEN metainfo ELSE excluded.metainfo END,
-                    at = excluded.at, v1 = excluded.v1, v2 = excluded.v2, complete = excluded.complete,
-                    good = excluded.good, partial = excluded.partial, stamps = excluded.stamps,
-                    synced = excluded.synced, boot = excluded.boot"
-            );
-            let query =
-                rows.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, Row { path, saved: s, metainfo }| {
-                    let partial: Vec<u8> =
-                        s.partial.iter().flat_map(|(p, b)| [p.0.to_le_bytes().to_vec(), bits(b)].concat()).collect();
-                    query
-                        .bind(path.as_os_str().as_bytes())
-                        .bind(s.at.as_os_str().as_bytes())
-                        .bind(s.hashes.v1.map(|h| h.0.to_vec()))
-                        .bind(s.hashes.v2.map(|h| h.to_vec()))
-                        .bind(metainfo.as_deref())
-                        .bind(s.complete)
-                        .bind(bits(&s.good))
-                        .bind(partial)
-                        .bind(s.stamps.iter().flat_map(stamp_bytes).collect::<Vec<u8>>())
-                        .bind(s.synced)
-                        .bind(&s.boot)
-                });
-            self.count();
-            // The progress of one is written again and again; a statement of so many marks is not worth keeping.
-            let query = query.persistent(rows.len() == 1);
-            query.execute(&mut *transaction).await.map_err(|e| self.failed(e))?;
+            self.write(&mut transaction, rows).await?;
         }
         transaction.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn write(&self, connection: &mut SqliteConnection, rows: &[Row]) -> Result<(), StateError> {
+        let marks = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()].join(",");
+        let text = format!(
+            "INSERT INTO torrents (path, at, v1, v2, metainfo, complete, good, partial, stamps, synced, boot)
+            VALUES {marks} ON CONFLICT (path) DO UPDATE SET
+                metainfo = CASE WHEN excluded.metainfo IS NULL AND v1 IS excluded.v1 AND v2 IS excluded.v2
+                    THEN metainfo ELSE excluded.metainfo END,
+                at = excluded.at, v1 = excluded.v1, v2 = excluded.v2, complete = excluded.complete,
+                good = excluded.good, partial = excluded.partial, stamps = excluded.stamps,
+                synced = excluded.synced, boot = excluded.boot"
+        );
+        let query = rows.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, Row { path, saved: s, metainfo }| {
+            let partial: Vec<u8> =
+                s.partial.iter().flat_map(|(p, b)| [p.0.to_le_bytes().to_vec(), bits(b)].concat()).collect();
+            query
+                .bind(path.as_os_str().as_bytes())
+                .bind(s.at.as_os_str().as_bytes())
+                .bind(s.hashes.v1.map(|h| h.0.to_vec()))
+                .bind(s.hashes.v2.map(|h| h.to_vec()))
+                .bind(metainfo.as_deref())
+                .bind(s.complete)
+                .bind(bits(&s.good))
+                .bind(partial)
+                .bind(s.stamps.iter().flat_map(stamp_bytes).collect::<Vec<u8>>())
+                .bind(s.synced)
+                .bind(&s.boot)
+        });
+        self.count();
+        // The progress of one is written again and again; a statement of so many marks is not worth keeping.
+        let query = query.persistent(rows.len() == 1);
+        query.execute(connection).await.map(drop).map_err(|e| self.failed(e))
     }
 
     /// Forgets what lies at `path`.
@@ -308,6 +331,16 @@ impl Store {
     #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "as in tests")]
     const fn count(&self) {}
+}
+
+/// A power loss soon after the file was made may leave it long enough but blank: nothing was in it, and it is made again.
+fn remove_blank(path: &Path) -> std::io::Result<()> {
+    let mut head = [0; 16];
+    let blank = match File::open(path) {
+        Ok(mut file) => file.read_exact(&mut head).is_ok() && head == [0; 16],
+        Err(_) => false,
+    };
+    if blank { std::fs::remove_file(path) } else { Ok(()) }
 }
 
 fn path_of(row: &SqliteRow, column: usize) -> PathBuf {
@@ -440,5 +473,33 @@ mod tests {
         let none = vec![0; 5000];
         assert_eq!(Glimpse::of(&none), Glimpse::of(&none.clone()));
         assert_ne!(Glimpse::of(&none), Glimpse::of(&none[1..]));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_a_power_loss_left_blank_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        let (file, path) = (dir.path().join("state.sqlite"), [PathBuf::from("/a/x")]);
+        let row = [Row { path: path[0].clone(), saved: Saved::default(), metainfo: None }];
+        let store = Store::open(&data).await.unwrap();
+        store.save(&row).await.unwrap();
+        std::mem::forget(store);
+        // Its length has reached the medium, its content has not; the log beside it stands for nothing now.
+        std::fs::write(&file, [0; 4096]).unwrap();
+        let dir2 = tempfile::tempdir().unwrap();
+        for name in ["state.sqlite", "state.sqlite-wal"] {
+            std::fs::copy(dir.path().join(name), dir2.path().join(name)).unwrap();
+        }
+        let data = DataDir::open(dir2.path()).unwrap();
+        let store = Store::open(&data).await.unwrap();
+        assert!(store.load(&path).await.unwrap().is_empty());
+        store.save(&row).await.unwrap();
+        assert_eq!(store.load(&path).await.unwrap().len(), 1);
+        store.close().await;
+        // What is something else is left alone.
+        let file = dir2.path().join("state.sqlite");
+        std::fs::write(&file, [b'x'; 4096]).unwrap();
+        assert!(matches!(Store::open(&data).await, Err(StateError::Database(..))));
+        assert_eq!(std::fs::read(&file).unwrap(), [b'x'; 4096]);
     }
 }

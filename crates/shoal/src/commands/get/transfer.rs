@@ -188,10 +188,10 @@ impl Transfer {
     /// Tells that it is complete, and who supplied what.
     pub async fn complete(&self, node: &Node, voice: Voice, shown: &Shown) {
         let seconds = self.started.elapsed();
-        let mut sources = node.sources(self.id).await;
+        let (mut sources, status) = tokio::join!(node.sources(self.id), node.status(self.id));
         sources.sort_by_key(|s| std::cmp::Reverse(s.bytes));
         let bytes: u64 = sources.iter().map(|s| s.bytes).sum();
-        let wasted = node.status(self.id).await.map_or(0, |s| s.torrent.wasted);
+        let wasted = status.map_or(0, |s| s.torrent.wasted);
         let path = self.path.as_ref().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
         voice.object(&Complete {
             path: path.clone(),
