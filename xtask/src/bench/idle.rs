@@ -99,7 +99,7 @@ fn connect(i: u16, to: SocketAddr, hash: &[u8; 20]) -> Result<TcpStream> {
     let mut answer = [0; 68];
     stream.read_exact(&mut answer).context("no handshake came back")?;
     ensure!(answer[28..48] == *hash, "the handshake is of another torrent");
-    stream.write_all(&opening()).context("cannot talk")?;
+    stream.write_all(&opening(answer[25] & 0x10 != 0, answer[27] & 0x04 != 0)).context("cannot talk")?;
     Ok(stream)
 }
 
@@ -109,11 +109,19 @@ fn hello(i: u16, hash: &[u8; 20]) -> Vec<u8> {
     [b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x04".as_slice(), hash, id.as_bytes()].concat()
 }
 
-/// Have none, extension handshake, interested.
-fn opening() -> Vec<u8> {
+/// Have none and an extension handshake, if the other side knows them; interested.
+fn opening(knows_extensions: bool, knows_fast: bool) -> Vec<u8> {
     let extended = b"\x14\0d1:md6:ut_pexi1ee4:reqqi250ee";
-    let length = u32::try_from(extended.len()).unwrap_or(0).to_be_bytes();
-    [b"\0\0\0\x01\x0f".as_slice(), &length, extended, b"\0\0\0\x01\x02"].concat()
+    let mut bytes = Vec::new();
+    if knows_fast {
+        bytes.extend(b"\0\0\0\x01\x0f");
+    }
+    if knows_extensions {
+        bytes.extend(u32::try_from(extended.len()).unwrap_or(0).to_be_bytes());
+        bytes.extend(extended);
+    }
+    bytes.extend(b"\0\0\0\x01\x02");
+    bytes
 }
 
 /// Reads what has come, and whether that was the end.
@@ -142,14 +150,18 @@ mod tests {
     }
 
     #[test]
-    fn the_opening_is_three_messages() {
-        let (opening, mut lengths) = (opening(), Vec::new());
-        let mut rest = opening.as_slice();
-        while let [a, b, c, d, more @ ..] = rest {
-            let n = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-            lengths.push(n);
-            rest = &more[n..];
+    fn the_opening_is_what_the_other_side_knows() {
+        for (extensions, fast, expected) in
+            [(true, true, &[1, 31, 1][..]), (true, false, &[31, 1]), (false, true, &[1, 1]), (false, false, &[1])]
+        {
+            let (opening, mut lengths) = (opening(extensions, fast), Vec::new());
+            let mut rest = opening.as_slice();
+            while let [a, b, c, d, more @ ..] = rest {
+                let n = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                lengths.push(n);
+                rest = &more[n..];
+            }
+            assert_eq!(lengths, expected);
         }
-        assert_eq!(lengths, [1, 31, 1]);
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn run(kind: Kind, programs: &Programs) -> Result<Figures> {
     let work = Work { torrents: &torrents, files: &files, folder: &source, role: Role::Seed };
     let total = (TORRENTS * BYTES) as u64;
 
-    let mut client = kind.start_lasting(programs, 12)?;
+    let mut client = kind.start(programs, 12)?;
     client.add(&Work { torrents: &torrents[..1], files: &files[..1], ..work })?;
     clients::complete(&mut *client, total, LIMIT, &mut Peak::default())?;
     thread::sleep(CALM);
@@ -44,35 +44,36 @@ pub(super) fn run(kind: Kind, programs: &Programs) -> Result<Figures> {
     drop(client);
 
     let began = Instant::now();
-    let mut client = kind.start_lasting(programs, 12)?;
+    let mut client = kind.start(programs, 12)?;
     client.add(&work)?;
     let first = clients::complete(&mut *client, total, LIMIT, &mut Peak::default())?.duration_since(began);
     let first_cpu = transfer::used(&*client)?.total();
     thread::sleep(CALM);
     let first_resident = resident(&*client)?;
-    client.save()?;
-    drop(client);
-
-    let began = Instant::now();
-    let mut client = kind.restart(programs, 12)?;
-    client.resume(&work)?;
-    let again = clients::complete(&mut *client, total, LIMIT, &mut Peak::default())?.duration_since(began);
-    let again_cpu = transfer::used(&*client)?.total();
-    thread::sleep(CALM);
-    let before = transfer::used(&*client)?;
-    thread::sleep(WATCHED);
-    let idle = transfer::used(&*client)?.since(before).total() / WATCHED.as_secs_f64();
     let each = |kib: f64| (kib - alone) / (TORRENTS - 1) as f64;
-    Ok(Figures::from([
+    let mut figures = Figures::from([
         ("first_ready_s".to_owned(), first.as_secs_f64()),
         ("first_cpu_s".to_owned(), first_cpu),
         ("first_kib_each".to_owned(), each(first_resident)),
-        ("saved_ready_s".to_owned(), again.as_secs_f64()),
-        ("saved_cpu_s".to_owned(), again_cpu),
-        ("saved_kib_each".to_owned(), each(resident(&*client)?)),
         ("one_torrent_mib".to_owned(), alone / 1024.0),
-        ("idle_cores".to_owned(), idle),
-    ]))
+    ]);
+    if client.lasts() {
+        client.save()?;
+        drop(client);
+        let began = Instant::now();
+        client = kind.restart(programs, 12)?;
+        client.resume(&work)?;
+        let again = clients::complete(&mut *client, total, LIMIT, &mut Peak::default())?.duration_since(began);
+        figures.insert("saved_ready_s".into(), again.as_secs_f64());
+        figures.insert("saved_cpu_s".into(), transfer::used(&*client)?.total());
+        thread::sleep(CALM);
+        figures.insert("saved_kib_each".into(), each(resident(&*client)?));
+    }
+    let before = transfer::used(&*client)?;
+    thread::sleep(WATCHED);
+    let idle = transfer::used(&*client)?.since(before).total() / WATCHED.as_secs_f64();
+    figures.insert("idle_cores".into(), idle);
+    Ok(figures)
 }
 
 fn resident(client: &dyn Client) -> Result<f64> {

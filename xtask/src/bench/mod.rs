@@ -25,6 +25,7 @@ mod swarm;
 mod tracker;
 mod transfer;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -81,34 +82,49 @@ fn compare(args: &[&str]) -> Result<()> {
     let mut book = Book::open(options.json.as_deref(), about)?;
     let all = || plan::BENCHES.iter().map(|(name, _)| (*name).to_owned()).collect();
     let names: Vec<String> = if options.names.is_empty() { all() } else { options.names.clone() };
+    let mut failed = Vec::new();
     for name in &names {
-        turns(name, &options, &programs, &mut book)?;
+        failed.extend(turns(name, &options, &programs, &mut book)?);
     }
+    if options.report {
+        report::write(&book.record)?;
+    }
+    ensure!(failed.is_empty(), "what failed:\n{}", failed.join("\n"));
     Ok(())
 }
 
-/// All cases of a comparison in turn, as often as they are still to be run.
-fn turns(bench: &str, options: &Options, programs: &Programs, book: &mut Book) -> Result<()> {
+/// All cases of a comparison in turn, as often as they are still to be run. One that fails is not run again, and the others go
+/// on: what takes an hour should not end with the first surprise. Gives what failed.
+fn turns(bench: &str, options: &Options, programs: &Programs, book: &mut Book) -> Result<Vec<String>> {
     let cases = plan::cases(bench, options, programs)?;
     ensure!(!cases.is_empty(), "no case of {bench} has that in its name");
     for set in cases.iter().flat_map(|case| &case.sets) {
         set.make(&programs.place)?;
     }
+    let mut failed: BTreeMap<&str, String> = BTreeMap::new();
     for turn in 1..=options.runs {
         for case in &cases {
-            if book.record.runs(bench, &case.name) >= turn {
+            if book.record.runs(bench, &case.name) >= turn || failed.contains_key(case.name.as_str()) {
                 continue;
             }
-            let figures = case.run(programs).with_context(|| format!("{bench} {}, run {turn}", case.name))?;
-            let row = Row { bench: bench.to_owned(), case: case.name.clone(), figures };
-            println!("{}", record::row_json(&row));
-            book.add(row)?;
+            match case.run(programs) {
+                Ok(figures) => {
+                    let row = Row { bench: bench.to_owned(), case: case.name.clone(), figures };
+                    println!("{}", record::row_json(&row));
+                    book.add(row)?;
+                }
+                Err(error) => {
+                    let text = format!("{bench} {}, run {turn}: {error:#}", case.name);
+                    eprintln!("{text}");
+                    failed.insert(&case.name, text);
+                }
+            }
         }
     }
     for case in &cases {
         println!("median {bench:<10} {:<36} {}", case.name, medians(&book.record, bench, &case.name));
     }
-    Ok(())
+    Ok(failed.into_values().collect())
 }
 
 fn medians(record: &Record, bench: &str, case: &str) -> String {

@@ -131,7 +131,7 @@ pub(super) fn cases(bench: &str, options: &Options, programs: &Programs) -> Resu
         "verify" => tools(command::VERIFY, Body::Verify),
         "many" => alone(&[Ours, Libtorrent, Rqbit], options, data::SMALL, Body::Many),
         "lab" => LAB.iter().map(|(name, args)| lab(name, args)).collect(),
-        "idle" => alone(&[Ours, Libtorrent, Rqbit, Aria2], options, data::MIDDLE, Body::Idle),
+        "idle" => alone(&[Ours, Libtorrent, Rqbit], options, data::MIDDLE, Body::Idle),
         _ => None.with_context(|| format!("no comparison {bench:?}"))?,
     };
     cases.retain(|case| options.wants(&case.name));

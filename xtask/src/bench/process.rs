@@ -14,7 +14,7 @@ use serde_json::Value;
 /// How long a process may take to come up or to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process may take to end when it is asked to.
-const END: Duration = Duration::from_secs(10);
+const END: Duration = Duration::from_secs(2);
 
 /// One running program.
 pub(super) struct Process {

@@ -36,7 +36,6 @@ pub(super) fn run(kind: Kind, set: &Set, programs: &Programs) -> Result<Figures>
         place::fresh(folder)?;
         leechers.push(kind.start(programs, 20 + i)?);
     }
-    rustix::fs::sync();
     data::warm(place, u64::from(LEECHERS) * set.bytes)?;
     let before = total(&*seed, &leechers)?;
     let began = Instant::now();

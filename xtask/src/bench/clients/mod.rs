@@ -82,20 +82,15 @@ impl Kind {
 
     /// Starts it with flags, or settings, of its own besides.
     pub(super) fn start_with(self, programs: &Programs, n: u16, flags: &[&str]) -> Result<Box<dyn Client>> {
-        self.open(programs, Seat::new(&programs.place, self, n, true)?, flags, false)
-    }
-
-    /// Starts it so that it keeps what it knows; it knows nothing yet.
-    pub(super) fn start_lasting(self, programs: &Programs, n: u16) -> Result<Box<dyn Client>> {
-        self.open(programs, Seat::new(&programs.place, self, n, true)?, &[], true)
+        self.open(programs, Seat::new(&programs.place, self, n, true)?, flags)
     }
 
     /// Starts it with what it kept.
     pub(super) fn restart(self, programs: &Programs, n: u16) -> Result<Box<dyn Client>> {
-        self.open(programs, Seat::new(&programs.place, self, n, false)?, &[], true)
+        self.open(programs, Seat::new(&programs.place, self, n, false)?, &[])
     }
 
-    fn open(self, programs: &Programs, seat: Seat, flags: &[&str], lasting: bool) -> Result<Box<dyn Client>> {
+    fn open(self, programs: &Programs, seat: Seat, flags: &[&str]) -> Result<Box<dyn Client>> {
         Ok(match self {
             Self::Ours => Box::new(ours::Ours::new(&programs.ours, seat, flags)),
             Self::Before => {
@@ -107,10 +102,10 @@ impl Kind {
                 let all = [libtorrent::TUNED, flags].concat();
                 Box::new(libtorrent::Libtorrent::start(&programs.python, seat, &all)?)
             }
-            Self::Rqbit => Box::new(rqbit::Rqbit::start(&programs.rqbit, seat, flags, lasting)?),
+            Self::Rqbit => Box::new(rqbit::Rqbit::start(&programs.rqbit, seat, flags)?),
             Self::Rqbit1 => {
                 let all = [&["-s"], flags].concat();
-                Box::new(rqbit::Rqbit::start(&programs.rqbit, seat, &all, lasting)?)
+                Box::new(rqbit::Rqbit::start(&programs.rqbit, seat, &all)?)
             }
             Self::Aria2 => Box::new(aria2::Aria2::start(seat, flags)?),
         })
@@ -158,6 +153,11 @@ pub(super) trait Client {
 
     /// Where peers reach it.
     fn peers_at(&self) -> SocketAddr;
+
+    /// Does it keep thousands of torrents from one run to the next?
+    fn lasts(&self) -> bool {
+        true
+    }
 
     /// Writes down what it knows, if it does not do so by itself.
     fn save(&mut self) -> Result<()> {

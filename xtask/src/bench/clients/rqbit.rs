@@ -26,18 +26,13 @@ pub(super) struct Rqbit {
 
 impl Rqbit {
     /// Starts it with these flags besides.
-    pub(super) fn start(binary: &Path, seat: Seat, flags: &[&str], lasting: bool) -> Result<Self> {
+    pub(super) fn start(binary: &Path, seat: Seat, flags: &[&str]) -> Result<Self> {
         let (port, control) = (seat.port.to_string(), format!("127.0.0.1:{}", seat.control));
         let mut command = Command::new(binary);
         command.args(["-v", "error", "--http-api-listen-addr", &control, "--disable-dht", "--disable-lsd"]);
         command.args(["--disable-upnp-port-forward", "--listen-ip", "0.0.0.0", "--listen-port", &port]);
         command.args(["--announce-port", &port, "--ipv4-only"]).args(flags);
-        command.args(["server", "start"]);
-        if lasting {
-            command.arg("--fastresume").arg("--persistence-location").arg(seat.folder.join("kept"));
-        } else {
-            command.arg("--disable-persistence");
-        }
+        command.args(["server", "start", "--disable-persistence"]);
         command.arg(&seat.folder);
         let mut process = Process::start(&seat.name, &seat.folder, &mut command)?;
         until(PATIENCE, "rqbit to answer", || {
@@ -79,9 +74,9 @@ impl Client for Rqbit {
         self.seat.peers_at()
     }
 
-    fn resume(&mut self, work: &Work<'_>) -> Result<()> {
-        self.expected = work.torrents.len();
-        Ok(())
+    /// With its persistence on, it needs minutes to take thousands of torrents.
+    fn lasts(&self) -> bool {
+        false
     }
 
     fn progress(&mut self) -> Result<Progress> {

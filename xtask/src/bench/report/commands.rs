@@ -19,7 +19,7 @@ shoal torrent create --format v1 --piece-length 1048576 --threads N -o OUT DATA
 mktorrent -d -l 20 -t N -a URL -o OUT DATA
 ```
 
-`many` starts ours twice with the same folders and the same state, libtorrent with resume data of every torrent, rqbit with its persistence and
-`--fastresume`. `idle` raises everybody's limit of connections to 3,000. `verify` of libtorrent is its check of data that it is told to seed; mktorrent,
+`many` starts ours twice with the same folders and the same state, libtorrent with resume data of every torrent; rqbit only once, since with its
+persistence on it needs minutes to take them. `idle` raises everybody's limit of connections to 3,000. `verify` of libtorrent is its check of data that it is told to seed; mktorrent,
 which cannot verify, is there as the yardstick of reading and hashing.
 ";
