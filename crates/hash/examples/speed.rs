@@ -1,5 +1,10 @@
 //! How fast lanes are: bytes a second of one thread, for each number of messages at once.
-#![allow(clippy::print_stdout, reason = "an example for the terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "it measures, for the terminal"
+)]
 
 use hash::{Feed, Hasher, Kind, Sha1Kind, Sha256Kind, update_all};
 use std::time::{Duration, Instant};

@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes read at once.
+/// Bytes read at once of each piece.
 const READ: usize = 256 * 1024;
+/// Pieces that are hashed side by side by one thread.
+const LANES: u32 = 4;
 /// Folders in folders; deeper ones are refused.
 const DEPTH_MAX: usize = 128;
 
@@ -197,18 +199,27 @@ impl Walk<'_> {
 
 /// Hashes all pieces.
 fn hash(draft: &Draft, files: &[Found], threads: usize, meter: &Meter) -> Result<Vec<PieceDigest>, CreateError> {
-    let pieces = draft.plan().geometry.piece_count();
+    let geometry = draft.plan().geometry;
+    let pieces = geometry.piece_count();
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if threads == 0 { cores() } else { threads }.clamp(1, pieces.max(1) as usize);
+    // A few large pieces are rather spread over the threads.
+    let lanes = (pieces / threads as u32).clamp(1, LANES);
     let next = AtomicU32::new(0);
     let shared = Mutex::new(Ok(vec![PieceDigest { sha1: None, merkle: None }; pieces as usize]));
     let work = || {
-        let mut hands = Hands { draft, files, open: None, buf: vec![0; READ], meter };
+        let mut hands = Hands { draft, files, open: None, meter };
+        let mut bufs = vec![Vec::new(); lanes as usize];
         let mut found = Vec::new();
         let mut failed = None;
-        while let Some(piece) = draft.plan().geometry.piece(next.fetch_add(1, Ordering::Relaxed)) {
-            match hands.piece(piece) {
-                Ok(digest) => found.push((piece, digest)),
+        loop {
+            let first = next.fetch_add(lanes, Ordering::Relaxed);
+            let group: Vec<_> = (first..first.saturating_add(lanes)).filter_map(|i| geometry.piece(i)).collect();
+            if group.is_empty() {
+                break;
+            }
+            match hands.pieces(&group, &mut bufs) {
+                Ok(digests) => found.extend(group.into_iter().zip(digests)),
                 Err(e) => {
                     meter.stop.store(true, Ordering::Relaxed);
                     failed = Some(e);
@@ -238,36 +249,51 @@ struct Hands<'a> {
     draft: &'a Draft,
     files: &'a [Found],
     open: Option<(FileIndex, File)>,
-    buf: Vec<u8>,
     meter: &'a Meter,
 }
 
 impl Hands<'_> {
-    fn piece(&mut self, piece: PieceIndex) -> Result<PieceDigest, CreateError> {
+    /// The digests of several pieces, of each of which a part is read in turn and hashed beside those of the others.
+    fn pieces(&mut self, group: &[PieceIndex], bufs: &mut [Vec<u8>]) -> Result<Vec<PieceDigest>, CreateError> {
         let plan: &Plan = self.draft.plan();
-        let mut hasher = PieceHasher::new(plan, piece);
-        let len = u64::from(plan.geometry.piece_len(piece));
-        for span in plan.layout.spans(plan.geometry.piece_offset(piece), len) {
-            let source = self.draft.source(span.file).filter(|_| !span.pad);
-            let (mut at, end) = (span.offset, span.offset + span.len);
-            while at < end {
-                if self.meter.stop.load(Ordering::Relaxed) {
-                    return Err(CreateError::Stopped);
-                }
-                let n = READ.min(usize::try_from(end - at).unwrap_or(READ));
-                match source {
-                    Some(source) => self.read(span.file, &self.files[source].path, at, n)?,
-                    None => self.buf[..n].fill(0),
-                }
-                hasher.update(&self.buf[..n]);
-                at += n as u64;
+        let mut hashers: Vec<_> = group.iter().map(|piece| PieceHasher::new(plan, *piece)).collect();
+        loop {
+            let mut sum = 0;
+            for ((piece, hasher), buf) in group.iter().zip(&hashers).zip(bufs.iter_mut()) {
+                let left = plan.geometry.piece_len(*piece) - hasher.fed();
+                buf.resize(READ.min(left as usize), 0);
+                sum += buf.len();
+                self.fill(plan.geometry.piece_offset(*piece) + u64::from(hasher.fed()), buf)?;
             }
+            if sum == 0 {
+                break;
+            }
+            let parts: Vec<[&[u8]; 1]> = bufs.iter().map(|b| [&b[..]]).collect();
+            let mut feeds: Vec<_> = hashers.iter_mut().zip(parts.iter().map(|p| &p[..])).collect();
+            PieceHasher::update_all(&mut feeds);
+            self.meter.bytes.fetch_add(sum as u64, Ordering::Relaxed);
         }
-        self.meter.bytes.fetch_add(len, Ordering::Relaxed);
-        Ok(hasher.digest(plan, piece))
+        Ok(hashers.into_iter().zip(group).map(|(hasher, piece)| hasher.digest(plan, *piece)).collect())
     }
 
-    fn read(&mut self, file: FileIndex, path: &Path, at: u64, n: usize) -> Result<(), CreateError> {
+    /// Reads what lies at `offset` of the whole; padding is zeros.
+    fn fill(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), CreateError> {
+        if self.meter.stop.load(Ordering::Relaxed) {
+            return Err(CreateError::Stopped);
+        }
+        let mut rest = buf;
+        for span in self.draft.plan().layout.spans(offset, rest.len() as u64) {
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(span.len as usize);
+            rest = later;
+            match self.draft.source(span.file).filter(|_| !span.pad) {
+                Some(source) => self.read(span.file, &self.files[source].path, span.offset, now)?,
+                None => now.fill(0),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, file: FileIndex, path: &Path, at: u64, buf: &mut [u8]) -> Result<(), CreateError> {
         let failed = |e: io::Error| match e.kind() {
             io::ErrorKind::UnexpectedEof => CreateError::Changed(path.to_owned()),
             _ => CreateError::Read(path.to_owned(), e),
@@ -276,7 +302,7 @@ impl Hands<'_> {
             self.open = Some((file, File::open(path).map_err(failed)?));
         }
         let Some((_, open)) = &self.open else { return Ok(()) };
-        open.read_exact_at(&mut self.buf[..n], at).map_err(failed)
+        open.read_exact_at(buf, at).map_err(failed)
     }
 }
 

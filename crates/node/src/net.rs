@@ -5,6 +5,7 @@ use rustix::net::sockopt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 
 /// The first port that is tried where none is given, and how many are (BEP 3: 6881 to 6889, and a few more).
 pub(crate) const PORT_FIRST: u16 = 6881;
@@ -86,6 +87,7 @@ fn listen(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     // A port whose last connections are still dying can be used again at once.
     socket.set_reuse_address(true)?;
+    set_local_congestion(&socket);
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -102,13 +104,55 @@ fn datagrams(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-/// Tunes a connection to or from `peer`: small messages leave at once; and where the way is short, cubic, since some
-/// systems prefer bbr, whose pacing halves the speed of loopback.
-pub(crate) fn tune(socket: impl AsFd, peer: IpAddr) {
-    // Neither is needed for the connection to work.
+/// What the kernel uses for connections of which nobody says otherwise.
+static USUAL: OnceLock<Option<String>> = OnceLock::new();
+
+/// Congestion control within a machine. Some systems prefer bbr, whose pacing halves the speed of loopback; and since what
+/// has begun with bbr goes on pacing whatever is set later, this is set before a connection begins.
+fn set_local_congestion(socket: &impl AsFd) {
+    USUAL.get_or_init(|| sockopt::tcp_congestion(socket).ok());
+    // Not needed for the connection to work.
+    let _ = sockopt::set_tcp_congestion(socket, "cubic").or_else(|_| sockopt::set_tcp_congestion(socket, "reno"));
+}
+
+/// True if `peer` is an address of this machine: to reach such an address, the kernel would send from that same address.
+fn is_here(peer: IpAddr) -> bool {
+    let from = || {
+        let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = std::net::UdpSocket::bind((any, 0))?;
+        // Nothing is sent: this looks up the way.
+        socket.connect((peer, 9))?;
+        socket.local_addr()
+    };
+    peer.is_loopback() || (Scope::of(peer).is_some_and(Scope::is_local) && from().is_ok_and(|a| a.ip() == peer))
+}
+
+/// Begins a connection to `to`.
+///
+/// # Errors
+/// If the kernel knows at once that it can't be.
+pub(crate) fn dial(to: SocketAddr) -> io::Result<std::net::TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // Small messages leave at once.
+    let _ = socket.set_tcp_nodelay(true);
+    if is_here(to.ip()) {
+        set_local_congestion(&socket);
+    }
+    match socket.connect(&to.into()) {
+        Err(e) if e.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(e),
+        _ => Ok(socket.into()),
+    }
+}
+
+/// Tunes a connection that came from `peer`. It has the congestion control of the listener, which is meant for this
+/// machine; others get what is usual.
+pub(crate) fn tune_accepted(socket: impl AsFd, peer: IpAddr) {
     let _ = sockopt::set_tcp_nodelay(&socket, true);
-    if Scope::of(peer).is_some_and(Scope::is_local) {
-        let _ = sockopt::set_tcp_congestion(&socket, "cubic").or_else(|_| sockopt::set_tcp_congestion(&socket, "reno"));
+    if let Some(Some(usual)) = USUAL.get()
+        && !is_here(peer)
+    {
+        let _ = sockopt::set_tcp_congestion(&socket, usual);
     }
 }
 
@@ -135,6 +179,29 @@ mod tests {
         let now = file_limit(0);
         assert_eq!(file_limit(now), now);
         assert!(file_limit(usize::MAX) >= now);
+    }
+
+    #[test]
+    fn congestion_control_fits_the_way() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let dialled = dial(listener.local_addr().unwrap()).unwrap();
+        let accepted = loop {
+            match listener.accept() {
+                Ok((accepted, _)) => break accepted,
+                Err(e) => assert_eq!(e.kind(), io::ErrorKind::WouldBlock),
+            }
+        };
+        let fast = ["cubic", "reno"];
+        for socket in [&dialled, &accepted] {
+            assert!(fast.contains(&sockopt::tcp_congestion(socket).unwrap().as_str()));
+        }
+        tune_accepted(&accepted, "127.0.0.1".parse().unwrap());
+        assert!(fast.contains(&sockopt::tcp_congestion(&accepted).unwrap().as_str()));
+        // Whoever comes from elsewhere gets what any other socket would.
+        tune_accepted(&accepted, "192.0.2.1".parse().unwrap());
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(sockopt::tcp_congestion(&accepted).unwrap(), sockopt::tcp_congestion(&other).unwrap());
+        assert!(!is_here("192.0.2.1".parse().unwrap()) && is_here("127.0.0.1".parse().unwrap()));
     }
 
     #[test]

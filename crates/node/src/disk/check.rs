@@ -8,10 +8,13 @@
 use super::storage::{DiskError, Storage};
 use base::{Bitfield, BlockIndex, PieceHasher, PieceIndex};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Bytes read at once.
+/// Bytes read at once of each piece.
 const READ: usize = 256 * 1024;
+
+/// Pieces that are hashed side by side by one thread.
+const LANES: usize = 4;
 
 /// Bytes at the end of a block that tell whether it was written. Writes go on from the front, so a block cut short by a
 /// kill ends in zeros.
@@ -58,23 +61,22 @@ pub fn check(storage: &Storage, which: &Bitfield, options: Options, meter: &Mete
     let geometry = &storage.plan().geometry;
     let report = Report { good: Bitfield::new(geometry.piece_count()), ..Report::default() };
     let shared = Mutex::new(Ok(report));
-    let next = AtomicU32::new(0);
+    let next = AtomicUsize::new(0);
     let pieces: Vec<PieceIndex> = which.ones().filter_map(|i| geometry.piece(i)).collect();
     let threads = options.threads.clamp(1, pieces.len().max(1));
+    // A few large pieces are rather spread over the threads.
+    let lanes = (pieces.len() / threads).clamp(1, LANES);
     let work = || {
-        let mut found = Found {
-            buf: vec![0; READ.min(geometry.piece_length() as usize)],
-            good: Vec::new(),
-            partial: Vec::new(),
-            rotten: 0,
-        };
+        let mut found = Found { bufs: vec![Vec::new(); lanes], good: Vec::new(), partial: Vec::new(), rotten: 0 };
         let mut result = Ok(());
-        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+        while let Some(rest) = pieces.get(next.fetch_add(lanes, Ordering::Relaxed)..).filter(|rest| !rest.is_empty()) {
             if meter.stop.load(Ordering::Relaxed) {
                 break;
             }
-            result = found.piece(storage, *piece, options);
-            meter.bytes.fetch_add(u64::from(geometry.piece_len(*piece)), Ordering::Relaxed);
+            let group = &rest[..lanes.min(rest.len())];
+            result = found.pieces(storage, group, options);
+            let bytes = group.iter().map(|piece| u64::from(geometry.piece_len(*piece))).sum();
+            meter.bytes.fetch_add(bytes, Ordering::Relaxed);
             if result.is_err() {
                 meter.stop.store(true, Ordering::Relaxed);
                 break;
@@ -107,36 +109,58 @@ pub fn check(storage: &Storage, which: &Bitfield, options: Options, meter: &Mete
 
 /// What one thread found.
 struct Found {
-    buf: Vec<u8>,
+    bufs: Vec<Vec<u8>>,
     good: Vec<PieceIndex>,
     partial: Vec<(PieceIndex, Bitfield)>,
     rotten: u32,
 }
 
 impl Found {
-    fn piece(&mut self, storage: &Storage, piece: PieceIndex, options: Options) -> Result<(), DiskError> {
+    fn pieces(&mut self, storage: &Storage, group: &[PieceIndex], options: Options) -> Result<(), DiskError> {
         let plan = storage.plan();
-        let (offset, len) = (plan.geometry.piece_offset(piece), plan.geometry.piece_len(piece));
-        if options.skip_holes && !storage.has_data(offset, u64::from(len)) {
-            return Ok(());
-        }
-        let mut hasher = PieceHasher::new(plan, piece);
-        let mut there = true;
-        while hasher.fed() < len {
-            let buf = &mut self.buf[..READ.min((len - hasher.fed()) as usize)];
-            match storage.read(offset + u64::from(hasher.fed()), buf) {
-                Ok(()) => hasher.update(buf),
-                Err(e) if e.is_missing() => {
-                    there = false;
-                    break;
+        let len = |piece: PieceIndex| plan.geometry.piece_len(piece);
+        let there =
+            |p: &PieceIndex| !options.skip_holes || storage.has_data(plan.geometry.piece_offset(*p), len(*p).into());
+        let mut lanes: Vec<(PieceIndex, PieceHasher)> =
+            group.iter().filter(|p| there(p)).map(|p| (*p, PieceHasher::new(plan, *p))).collect();
+        let mut missing = Vec::new();
+        loop {
+            let (mut used, mut failed) = (0, None);
+            lanes.retain(|(piece, hasher)| {
+                let buf = &mut self.bufs[used];
+                buf.resize(READ.min((len(*piece) - hasher.fed()) as usize), 0);
+                match storage.read(plan.geometry.piece_offset(*piece) + u64::from(hasher.fed()), buf) {
+                    Ok(()) => used += 1,
+                    Err(e) if e.is_missing() => {
+                        missing.push(*piece);
+                        return false;
+                    }
+                    Err(e) => failed = Some(e),
                 }
-                Err(e) => return Err(e),
+                true
+            });
+            if let Some(e) = failed {
+                return Err(e);
+            }
+            let parts: Vec<[&[u8]; 1]> = self.bufs[..used].iter().map(|b| [&b[..]]).collect();
+            if parts.iter().all(|[part]| part.is_empty()) {
+                break;
+            }
+            let mut feeds: Vec<_> = lanes.iter_mut().map(|(_, h)| h).zip(parts.iter().map(|p| &p[..])).collect();
+            PieceHasher::update_all(&mut feeds);
+        }
+        for (piece, hasher) in lanes {
+            if hasher.finish(plan, piece) {
+                self.good.push(piece);
+            } else {
+                self.bad(storage, piece, true, options)?;
             }
         }
-        if there && hasher.finish(plan, piece) {
-            self.good.push(piece);
-            return Ok(());
-        }
+        missing.into_iter().try_for_each(|piece| self.bad(storage, piece, false, options))
+    }
+
+    /// A piece that is not good, though all of it is `there`, or because not all of it is.
+    fn bad(&mut self, storage: &Storage, piece: PieceIndex, there: bool, options: Options) -> Result<(), DiskError> {
         let blocks = if options.find_blocks { written_blocks(storage, piece)? } else { Bitfield::default() };
         if blocks.count() > 0 && !blocks.is_full() {
             self.partial.push((piece, blocks));

@@ -320,7 +320,7 @@ impl Driver {
                 Ok((stream, from)) => {
                     let conn = ConnId(self.accepted);
                     self.accepted += 1;
-                    net::tune(&stream, from.ip());
+                    net::tune_accepted(&stream, from.ip());
                     if self.insert(Conn::new(conn, stream, false)).is_ok() {
                         self.handle(now, Input::Accepted { conn, from });
                     }
@@ -339,8 +339,7 @@ impl Driver {
     }
 
     fn dial(&mut self, conn: ConnId, to: SocketAddr) -> io::Result<()> {
-        let stream = TcpStream::connect(to)?;
-        net::tune(&stream, to.ip());
+        let stream = TcpStream::from_std(net::dial(to)?);
         self.insert(Conn::new(conn, stream, true))
     }
 
