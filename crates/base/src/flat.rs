@@ -94,11 +94,6 @@ impl<K: Copy + Ord, V> FlatMap<K, V> {
         self.keys.iter().copied()
     }
 
-    /// The key at this place of the order.
-    pub fn key_at(&self, at: usize) -> Option<K> {
-        self.keys.get(at).copied()
-    }
-
     /// Key and value at this place of the order, to be changed. For loops in which entries come and go.
     pub fn at_mut(&mut self, at: usize) -> Option<(K, &mut V)> {
         self.keys.get(at).copied().zip(self.values.get_mut(at))

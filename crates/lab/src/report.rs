@@ -56,6 +56,8 @@ pub struct Results {
     pub seconds_run: f64,
     /// Things that happened.
     pub events: u64,
+    /// Deadlines of engines among them.
+    pub ticks: u64,
 }
 
 /// What theory says of the same peers, all of them there from the beginning, in seconds.
@@ -86,7 +88,12 @@ impl Report {
 
 impl Results {
     fn of(world: &World) -> Self {
-        let mut r = Results { events: world.steps(), seconds_run: world.now().as_secs_f64(), ..Results::default() };
+        let mut r = Results {
+            events: world.steps(),
+            ticks: world.ticks(),
+            seconds_run: world.now().as_secs_f64(),
+            ..Results::default()
+        };
         let mut times: Vec<f64> = Vec::new();
         for (spec, stats) in world.stats() {
             r.pieces_bad += u64::from(stats.pieces_bad);

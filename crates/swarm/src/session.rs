@@ -69,63 +69,69 @@ pub(crate) struct Pipeline {
     last_rate: u32,
 }
 
+/// In the order of the fields: what every message touches lies together, since with thousands of sessions none of it is in the
+/// cache when one comes.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Session<P> {
-    pub(crate) slot: PeerSlot,
     pub(crate) conn: ConnId,
-    pub(crate) addr: SocketAddr,
-    pub(crate) peer_id: PeerId,
-    pub(crate) outgoing: bool,
-    /// The port it listens on, if it came in and told so.
-    pub(crate) listen_port: u16,
-    pub(crate) fast: bool,
-    pub(crate) extended: bool,
+    pub(crate) received_at: Instant,
+    pub(crate) sent_at: Instant,
+    pub(crate) slot: PeerSlot,
+    /// Haves before this place of the torrent's log were said.
+    pub(crate) have_cursor: u32,
+    /// A Wake was said and the connection is not drained yet.
+    pub(crate) awake: bool,
+    /// It is among those that have something due every second.
+    pub(crate) timed: bool,
     pub(crate) am_choking: bool,
     pub(crate) am_interested: bool,
     pub(crate) peer_choking: bool,
     pub(crate) peer_interested: bool,
-    pub(crate) snubbed: bool,
-    /// A Wake was said and the connection is not drained yet.
-    pub(crate) awake: bool,
     /// Its first message about pieces has come.
     pub(crate) told_pieces: bool,
-    /// The picker counts its pieces.
-    pub(crate) counted: bool,
-    /// Nothing that was asked for came for a while: ask for one block at a time.
-    pub(crate) stalled: bool,
-    /// The piece that was asked for last.
-    pub(crate) last_piece: Option<PieceIndex>,
     /// The upload budget is spent; the hands are woken when there is more.
     pub(crate) throttled: bool,
-    pub(crate) decoder: Decoder<P>,
-    pub(crate) out: Vec<u8>,
-    pub(crate) pieces: Pieces,
-    pub(crate) early: Option<Box<Early>>,
-    pub(crate) upload_queue: VecDeque<Asked>,
-    pub(crate) requests: VecDeque<Request>,
+    /// Nothing that was asked for came for a while: ask for one block at a time.
+    pub(crate) stalled: bool,
+    pub(crate) snubbed: bool,
+    pub(crate) fast: bool,
+    pub(crate) extended: bool,
+    /// The picker counts its pieces.
+    pub(crate) counted: bool,
+    pub(crate) outgoing: bool,
     /// Requests at the end of that queue that wait for the socket: who is choked meanwhile does not say them.
     pub(crate) unsaid: u16,
+    pub(crate) pieces: Pieces,
+    pub(crate) out: Vec<u8>,
+    pub(crate) requests: VecDeque<Request>,
+    pub(crate) upload_queue: VecDeque<Asked>,
+    pub(crate) early: Option<Box<Early>>,
+    pub(crate) decoder: Decoder<P>,
+    // From here on: for blocks, and now and then.
+    /// When the last block came, or the first request of the queue was made.
+    pub(crate) progress_at: Instant,
+    /// Ask it for nothing before: it rejected what we asked for.
+    pub(crate) hold_until: Instant,
+    /// The piece that was asked for last.
+    pub(crate) last_piece: Option<PieceIndex>,
     /// Requests taken back (cancel, timeout, choke) whose blocks may still arrive.
     pub(crate) stale: u16,
     pub(crate) unasked: u16,
     pub(crate) reqq: u16,
+    /// The port it listens on, if it came in and told so.
+    pub(crate) listen_port: u16,
     pub(crate) pipeline: Pipeline,
     pub(crate) down: Rate,
     pub(crate) up: Rate,
     pub(crate) downloaded: u64,
     pub(crate) uploaded: u64,
     pub(crate) uploaded_at_unchoke: u64,
-    pub(crate) ext: Option<Box<Extensions>>,
-    /// Haves before this place of the torrent's log were said.
-    pub(crate) have_cursor: u32,
-    pub(crate) connected_at: Instant,
     pub(crate) unchoked_at: Instant,
-    pub(crate) received_at: Instant,
-    pub(crate) sent_at: Instant,
-    /// When the last block came, or the first request of the queue was made.
-    pub(crate) progress_at: Instant,
-    /// Ask it for nothing before: it rejected what we asked for.
-    pub(crate) hold_until: Instant,
+    pub(crate) connected_at: Instant,
+    pub(crate) ext: Option<Box<Extensions>>,
+    pub(crate) peer_id: PeerId,
+    pub(crate) addr: SocketAddr,
 }
 
 impl<P: Payload> Session<P> {
@@ -148,6 +154,7 @@ impl<P: Payload> Session<P> {
             told_pieces: false,
             counted: false,
             stalled: false,
+            timed: false,
             last_piece: None,
             throttled: false,
             decoder: Decoder::new(limits),

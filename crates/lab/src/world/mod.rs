@@ -65,6 +65,7 @@ pub struct World {
     cut: Option<script::Cut>,
     violation: Option<Violation>,
     steps: u64,
+    ticks: u64,
     inputs_at_now: u32,
     transmit: Transmit,
 }
@@ -90,6 +91,7 @@ impl World {
             cut: None,
             violation: None,
             steps: 0,
+            ticks: 0,
             inputs_at_now: 0,
             transmit: Transmit::default(),
             spec,
@@ -164,6 +166,11 @@ impl World {
         self.steps
     }
 
+    /// Deadlines of engines among them.
+    pub fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
     /// A hash of all that has happened: equal for equal seeds.
     pub fn trace_hash(&self) -> u64 {
         self.trace.hash()
@@ -177,6 +184,11 @@ impl World {
     /// What each peer did so far.
     pub fn stats(&self) -> impl Iterator<Item = (&PeerSpec, &PeerStats)> {
         self.peers.iter().map(|p| (&p.spec, &p.stats))
+    }
+
+    /// Connections of a peer, those that it is making included.
+    pub fn connections(&self, peer: usize) -> usize {
+        self.peers.get(peer).map_or(0, |p| p.conns.len())
     }
 
     /// The engine of a peer that is up.
@@ -225,6 +237,7 @@ impl World {
         let Some(engine) = &peer.engine else { return };
         match engine.deadline() {
             Some(at) if at <= self.now => {
+                self.ticks += 1;
                 self.feed(ix, Input::Tick);
                 self.count_slots(ix);
             }

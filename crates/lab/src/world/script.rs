@@ -119,7 +119,7 @@ impl World {
         self.settle(ix);
     }
 
-    /// A peer is told of some others that are up.
+    /// A peer is told of some others that are up and of use to it.
     pub(super) fn tell(&mut self, ix: PeerIx) {
         let Discovery::Told(count) = self.spec.discovery else { return };
         if self.peers[ix as usize].engine.is_none() {
@@ -138,11 +138,14 @@ impl World {
             some.dedup();
             some
         };
-        others.retain(|other| *other != ix && self.peers[*other as usize].engine.is_some());
+        // As trackers do it: who has everything is told of those who have not.
+        let finished = |ix: PeerIx| self.peers[ix as usize].disk.good().is_full();
+        let all = finished(ix);
+        others.retain(|o| *o != ix && self.peers[*o as usize].engine.is_some() && !(all && finished(*o)));
         self.peers[ix as usize].rng.shuffle(&mut others);
         let addrs = others.into_iter().take(count).map(addr_of).collect();
         self.queue.push(self.after(TELL), Event::Tell(ix));
-        self.feed(ix, Input::Command(super::TORRENT, Command::Peers { source: Source::User, addrs }));
+        self.feed(ix, Input::Command(super::TORRENT, Command::Peers { source: Source::Tracker, addrs }));
     }
 
     fn leave(&mut self, ix: PeerIx) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub enum Discovery {
     /// The production tracker, by HTTP.
     Tracker,
-    /// Each peer is told of this many others that are up, when it comes and once a minute after, as if by the user.
+    /// Each peer is told of this many others that are up, when it comes and once a minute after, as if by a tracker.
     Told(usize),
     /// Only what [`PeerSpec::knows`] says.
     Known,

@@ -32,6 +32,7 @@ pub fn run(args: &LabRunArgs, voice: Voice) -> Result<(), Failure> {
     for (name, value) in &args.parameters.0 {
         params.set(name, value).map_err(|e| Failure::usage(format!("--{name} {value}: {e}")))?;
     }
+    let before = cpu_time();
     let report = match scenario.run(args.seed.unwrap_or(1), &params) {
         Ok(report) => report,
         Err(lab::Failure::Param(error)) => return Err(Failure::usage(error.to_string())),
@@ -41,9 +42,28 @@ pub fn run(args: &LabRunArgs, voice: Voice) -> Result<(), Failure> {
             return Err(Failure::Said);
         }
     };
-    voice.object(&report);
+    let cpu = before.zip(cpu_time()).map(|(before, after)| after.saturating_sub(before));
+    voice.object(&Ran { report: &report, cpu_seconds: cpu.map(|cpu| cpu.as_secs_f64()) });
     print(&report, voice);
+    if let Some(cpu) = cpu {
+        voice.result(&format!("{:<26}{:.2} s for {} events", "CPU", cpu.as_secs_f64(), report.results.events));
+    }
     Ok(())
+}
+
+/// A report, and what it cost.
+#[derive(Serialize)]
+struct Ran<'a> {
+    #[serde(flatten)]
+    report: &'a lab::Report,
+    /// Seconds of a real core; null where the system does not say.
+    cpu_seconds: Option<f64>,
+}
+
+/// Time that this thread has had on a core, as Linux counts it.
+fn cpu_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split_ascii_whitespace().next()?.parse().ok()?))
 }
 
 fn print(report: &lab::Report, voice: Voice) {

@@ -18,7 +18,15 @@ impl<P: Payload> Torrent<P> {
         }
         let (Some(s), Some(open)) = (self.sessions.get_mut(slot), &mut self.open) else { return };
         let choked = s.peer_choking && !self.settings.has(Flaw::AsksWhileChoked);
-        if choked || !s.am_interested || now < s.hold_until {
+        if choked || !s.am_interested {
+            return;
+        }
+        if !s.timed {
+            s.timed = true;
+            self.timed.push(slot);
+            self.tick_at = self.tick_at.min(now + std::time::Duration::from_secs(1));
+        }
+        if now < s.hold_until {
             return;
         }
         let room = s.requests_max().saturating_sub(s.requests.len());

@@ -149,8 +149,8 @@ impl<P: Payload> Torrent<P> {
         }
         if self.open.is_none() {
             s.early.get_or_insert_default().all = all;
-        } else if all {
-            self.told_pieces(now, slot, Pieces::All);
+        } else {
+            self.told_pieces(now, slot, if all { Pieces::All } else { Pieces::None });
         }
         Ok(())
     }
@@ -162,7 +162,11 @@ impl<P: Payload> Torrent<P> {
             s.am_interested = true;
             s.say(&Message::Interested);
         }
+        if s.outgoing && open.picker.is_finished() {
+            self.vain_dials = if pieces.is_all() { self.vain_dials.saturating_add(1) } else { 0 };
+        }
         s.pieces = pieces;
+        self.refill(now, slot);
         self.close_if_both_seeds(now, slot);
     }
 
@@ -203,6 +207,10 @@ impl<P: Payload> Torrent<P> {
                 s.am_interested = interesting;
                 s.say(if interesting { &Message::Interested } else { &Message::NotInterested });
                 changed.push(s.slot);
+                if interesting && !s.timed {
+                    s.timed = true;
+                    self.timed.push(s.slot);
+                }
             }
         }
         for slot in changed {

@@ -112,6 +112,8 @@ pub struct Torrent<P> {
     slots_used: u32,
     candidates: Candidates,
     dialling: usize,
+    /// How often in a row a peer that we dialled turned out to have everything, as we have.
+    vain_dials: u8,
     choker: Box<dyn Choker + Send>,
     choker_is_given: bool,
     rng: Rng,
@@ -119,6 +121,10 @@ pub struct Torrent<P> {
     /// Peers that could be asked for more should be: blocks were freed.
     poke: bool,
     tick_at: Instant,
+    /// When the first session that has nothing to do may have to say so, or has been silent for too long.
+    quiet_at: Instant,
+    /// Sessions that are asked for something, or could be: they have something due every second.
+    timed: Vec<PeerSlot>,
     rechoke_at: Instant,
     turnover_at: Instant,
     totals: Totals,
@@ -184,12 +190,15 @@ impl<P: Payload> Torrent<P> {
             slots_used: 0,
             candidates: Candidates::default(),
             dialling: 0,
+            vain_dials: 0,
             choker,
             choker_is_given,
             rng,
             out: VecDeque::new(),
             poke: false,
             tick_at: Instant::NEVER,
+            quiet_at: Instant::NEVER,
+            timed: Vec::new(),
             rechoke_at: now,
             turnover_at: now,
             totals: Totals::default(),

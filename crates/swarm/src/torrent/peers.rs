@@ -19,8 +19,15 @@ const STALL_AFTER: Duration = Duration::from_secs(20);
 const SNUB_AFTER: Duration = Duration::from_secs(60);
 /// Between timers while something moves.
 const TICK_BUSY: Duration = Duration::from_secs(1);
-/// Between timers while connections are idle.
+/// Between timers while something is missing and nothing moves.
 const TICK_IDLE: Duration = Duration::from_secs(10);
+/// Sessions that have nothing to do are looked at no more often than this, all of them together.
+const QUIET_PAUSE: Duration = Duration::from_secs(5);
+/// A seed that met so many other seeds in a row, where it dialled, dials one address at a time, once a second: in a swarm whose
+/// peers finish together all would meet all others for nothing.
+const VAIN_DIALS_MAX: u8 = 8;
+/// With fewer sessions than this, somebody may be waiting for others every second.
+const SESSIONS_FEW: usize = 10;
 /// How often one useless peer makes room for an address that was not tried yet.
 const TURNOVER: Duration = Duration::from_secs(120);
 
@@ -79,6 +86,7 @@ impl<P: Payload> Torrent<P> {
         self.sessions.insert(slot, Box::new(session));
         self.greet(slot);
         self.wake(slot);
+        self.quiet_at = self.quiet_at.min(now + KEEP_ALIVE_AFTER);
         self.tick_at = self.tick_at.min(now + TICK_BUSY);
     }
 
@@ -200,8 +208,22 @@ impl<P: Payload> Torrent<P> {
         self.set_tick(now);
     }
 
+    /// What is due for sessions: every second for those that are asked for something or could be, now and then for the others.
     fn time_sessions(&mut self, now: Instant) {
-        let block_size = self.open.as_ref().map_or(base::BLOCK_SIZE, |o| o.plan.geometry.block_size());
+        if self.quiet_at <= now {
+            self.time_quiet_sessions(now);
+        }
+        let mut timed = std::mem::take(&mut self.timed);
+        timed.sort_unstable();
+        timed.retain(|slot| self.time_session(now, *slot));
+        // Nobody is added meanwhile who is not there already: only these are refilled.
+        timed.append(&mut self.timed);
+        self.timed = timed;
+    }
+
+    /// Silence and keep-alives of all sessions.
+    fn time_quiet_sessions(&mut self, now: Instant) {
+        let mut next = Instant::NEVER;
         let mut at = 0;
         while let Some((slot, s)) = self.sessions.at_mut(at) {
             if now - s.received_at >= SILENCE_MAX {
@@ -210,45 +232,60 @@ impl<P: Payload> Torrent<P> {
                 continue;
             }
             at += 1;
-            if now - s.sent_at >= KEEP_ALIVE_AFTER && s.out.is_empty() && s.upload_queue.is_empty() {
+            next = next.min(s.received_at + SILENCE_MAX);
+            if now - s.sent_at < KEEP_ALIVE_AFTER {
+                next = next.min(s.sent_at + KEEP_ALIVE_AFTER);
+                continue;
+            }
+            next = next.min(now + KEEP_ALIVE_AFTER);
+            if s.out.is_empty() && s.upload_queue.is_empty() {
                 s.sent_at = now;
                 s.say(&Message::KeepAlive);
                 self.wake(slot);
-                continue;
-            }
-            if s.requests.is_empty() {
-                if s.am_interested && !s.peer_choking {
-                    self.refill(now, slot);
-                }
-                continue;
-            }
-            s.down.advance(now);
-            let rate = s.down.per_second(now);
-            s.pipeline.tick(rate, block_size, self.settings.requests_max);
-            // Since the last byte, or, once it has stalled, since it was asked for one more block to see if it goes on.
-            let idle = now - s.progress_at;
-            let patience = if s.stalled { SNUB_AFTER - STALL_AFTER } else { STALL_AFTER };
-            if idle >= patience {
-                s.snubbed = s.stalled;
-                s.stalled = true;
-                s.pipeline.reset();
-                let said = s.requests.len() - usize::from(s.unsaid);
-                let requests = s.take_requests();
-                if let Some(open) = &mut self.open {
-                    let g = open.plan.geometry;
-                    for (i, r) in requests.into_iter().enumerate() {
-                        open.picker.abandoned(r.piece, r.block, slot);
-                        // Else it may send what others were asked for meanwhile, or be asked for it twice.
-                        if i < said {
-                            let (begin, len) = (g.block_begin(r.block), g.block_len(r.piece, r.block));
-                            s.say(&Message::Cancel { piece: r.piece.0, begin, len });
-                        }
-                    }
-                }
-                self.wake(slot);
-                self.poke = true;
             }
         }
+        self.quiet_at = next.max(now + QUIET_PAUSE);
+    }
+
+    /// A session that is asked for something or could be. False if it is neither any more.
+    fn time_session(&mut self, now: Instant, slot: PeerSlot) -> bool {
+        let block_size = self.open.as_ref().map_or(base::BLOCK_SIZE, |o| o.plan.geometry.block_size());
+        let Some(s) = self.sessions.get_mut(slot) else { return false };
+        if s.requests.is_empty() {
+            s.timed = s.am_interested && !s.peer_choking;
+            let stays = s.timed;
+            if stays {
+                self.refill(now, slot);
+            }
+            return stays;
+        }
+        s.down.advance(now);
+        let rate = s.down.per_second(now);
+        s.pipeline.tick(rate, block_size, self.settings.requests_max);
+        // Since the last byte, or, once it has stalled, since it was asked for one more block to see if it goes on.
+        let idle = now - s.progress_at;
+        let patience = if s.stalled { SNUB_AFTER - STALL_AFTER } else { STALL_AFTER };
+        if idle >= patience {
+            s.snubbed = s.stalled;
+            s.stalled = true;
+            s.pipeline.reset();
+            let said = s.requests.len() - usize::from(s.unsaid);
+            let requests = s.take_requests();
+            if let Some(open) = &mut self.open {
+                let g = open.plan.geometry;
+                for (i, r) in requests.into_iter().enumerate() {
+                    open.picker.abandoned(r.piece, r.block, slot);
+                    // Else it may send what others were asked for meanwhile, or be asked for it twice.
+                    if i < said {
+                        let (begin, len) = (g.block_begin(r.block), g.block_len(r.piece, r.block));
+                        s.say(&Message::Cancel { piece: r.piece.0, begin, len });
+                    }
+                }
+            }
+            self.wake(slot);
+            self.poke = true;
+        }
+        true
     }
 
     /// Now and then a useless peer makes room for an address that was not tried yet.
@@ -269,26 +306,36 @@ impl<P: Payload> Torrent<P> {
         if self.open.as_ref().is_some_and(|o| o.to_check.is_some()) {
             return;
         }
-        let room = self.settings.connections_max.saturating_sub(self.sessions.len() + self.dialling);
+        let mut room = self.settings.connections_max.saturating_sub(self.sessions.len() + self.dialling);
         let seeds = !self.is_complete();
+        if !seeds && self.vain_dials >= VAIN_DIALS_MAX {
+            room = room.min(1usize.saturating_sub(self.dialling));
+        }
         for addr in self.candidates.take(now, room, seeds, &mut self.rng) {
             self.dialling += 1;
             self.out.push_back(Output::Dial { addr });
         }
     }
 
+    /// When something is due next.
     fn set_tick(&mut self, now: Instant) {
-        let busy = |s: &Session<P>| {
-            !s.requests.is_empty() || !s.upload_queue.is_empty() || s.peer_interested || s.am_interested
-        };
         let mut at = Instant::NEVER;
         if !self.sessions.is_empty() {
-            let moving = self.open.is_none() || self.sessions.values().any(|s| busy(s));
-            at = now + if moving { TICK_BUSY } else { TICK_IDLE };
+            let few = self.sessions.len() < SESSIONS_FEW;
+            at = self.quiet_at;
+            if self.open.is_none() || !self.timed.is_empty() || (few && self.is_fetching()) {
+                at = at.min(now + TICK_BUSY);
+            } else if self.is_fetching() {
+                at = at.min(now + TICK_IDLE);
+            }
+            if self.sessions.values().any(|s| s.peer_interested || !s.am_choking) {
+                at = at.min(self.rechoke_at.max(now + TICK_BUSY));
+            }
         }
-        let room = self.sessions.len() + self.dialling < self.settings.connections_max;
-        if let (true, Some(due)) = (room, self.candidates.due()) {
-            at = at.min(due.max(now + TICK_BUSY));
+        if let Some(due) = self.candidates.due() {
+            let room = self.sessions.len() + self.dialling < self.settings.connections_max;
+            let from = if room { now + TICK_BUSY } else { self.turnover_at.max(now + TICK_IDLE) };
+            at = at.min(due.max(from));
         }
         self.tick_at = self.tick_at.min(at);
     }
@@ -299,10 +346,10 @@ impl<P: Payload> Torrent<P> {
             if !self.is_fetching() {
                 return;
             }
-            let mut at = 0;
-            while let Some(slot) = self.sessions.key_at(at) {
-                self.refill(now, slot);
-                at += 1;
+            // Whoever could be asked is among these, and they are few.
+            self.timed.sort_unstable();
+            for at in 0..self.timed.len() {
+                self.refill(now, self.timed[at]);
             }
         }
     }

@@ -80,7 +80,8 @@ impl<P: Payload> Torrent<P> {
         if let Some(open) = &self.open {
             let from = (s.have_cursor as usize).min(open.have_log.len());
             let haves = &open.have_log[from..];
-            s.out.reserve(9 * haves.len() + 17 * usize::from(s.unsaid));
+            let header = if s.upload_queue.is_empty() { 0 } else { wire::message::BLOCK_HEADER_LEN };
+            s.out.reserve_exact(9 * haves.len() + 17 * usize::from(s.unsaid) + header);
             for piece in haves {
                 wire::message::encode(&Message::Have(piece.0), &mut s.out);
             }
@@ -150,6 +151,8 @@ impl<P: Payload> Torrent<P> {
         let unchoked = self.sessions.values().filter(|s| !s.am_choking).count();
         if unchoked < self.settings.unchoke_slots && self.sessions.get(slot).is_some_and(|s| s.am_choking) {
             self.rechoke_soon(now);
+        } else {
+            self.tick_at = self.tick_at.min(self.rechoke_at.max(now));
         }
     }
 
