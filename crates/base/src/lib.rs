@@ -8,6 +8,7 @@ mod bitfield;
 mod flat;
 mod geometry;
 mod ids;
+mod ids_map;
 mod layout;
 mod magnet;
 pub mod merkle;
@@ -27,6 +28,7 @@ pub use geometry::{BLOCK_SIZE, Geometry, GeometryError};
 pub use ids::{
     BlockIndex, ConnId, FileIndex, Hex, InfoHash, InfoHashes, JobId, PeerId, PieceIndex, ShardIndex, TorrentId,
 };
+pub use ids_map::ConnMap;
 pub use layout::{FileEntry, FileKind, Layout, Span};
 pub use magnet::{Magnet, MagnetError};
 pub use metainfo::{Info, Metainfo, MetainfoError};

@@ -9,7 +9,7 @@ use base::{Bitfield, PieceIndex};
 ///
 /// Blocks remember their sender until their piece is verified, long after the sender may be gone: number suppliers by
 /// counting up, don't use a number again while an open piece may hold a block of its first bearer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerSlot(pub u32);
 
 impl PeerSlot {

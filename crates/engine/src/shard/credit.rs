@@ -1,7 +1,7 @@
 //! Reading by credit: what may still be read from each connection, within the download limit and the disk's pace.
 
 use super::lease::Lease;
-use base::{ConnId, FlatMap, TorrentId};
+use base::{ConnId, ConnMap, TorrentId};
 use std::collections::BTreeSet;
 
 /// Bytes that one connection may be ahead of what was read, without limits.
@@ -10,7 +10,7 @@ const WINDOW: u64 = 1 << 20;
 const WINDOW_LIMITED_MIN: u64 = 4 << 10;
 
 /// A connection of this shard.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Line {
     torrent: TorrentId,
     left: u64,
@@ -21,7 +21,7 @@ struct Line {
 pub(crate) struct Credits {
     limit: Option<u64>,
     lease: Lease,
-    lines: FlatMap<ConnId, Line>,
+    lines: ConnMap<ConnId, Line>,
     /// Have less than half a window.
     waiting: BTreeSet<ConnId>,
     /// Who was served last: those behind it come first.
@@ -36,7 +36,7 @@ impl Credits {
         Credits {
             limit,
             lease: Lease::new(limit),
-            lines: FlatMap::new(),
+            lines: ConnMap::new(),
             waiting,
             last: ConnId(0),
             backlog: 0,

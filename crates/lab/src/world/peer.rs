@@ -68,32 +68,34 @@ pub(super) struct Saved {
     pub(super) info: bool,
 }
 
+/// In the order of the fields: what every event touches lies together.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Peer {
-    pub(super) ix: PeerIx,
-    pub(super) spec: PeerSpec,
     pub(super) engine: Option<Box<Engine<Payload>>>,
-    pub(super) disk: Disk,
-    pub(super) disk_armed: bool,
-    pub(super) link: Link,
-    pub(super) conns: FlatMap<ConnId, (ConnKey, Side)>,
-    pub(super) accepted: u64,
     /// When the next event for its deadline comes.
     pub(super) armed: Instant,
+    pub(super) ix: PeerIx,
+    pub(super) disk_armed: bool,
+    /// Its disk has rotted: what it sends may be wrong without its knowing.
+    pub(super) rotted: bool,
     /// What it will be told once it has said everything.
     pub(super) inbox: VecDeque<Input<Payload>>,
+    pub(super) conns: FlatMap<ConnId, (ConnKey, Side)>,
+    pub(super) link: Link,
+    /// Payload received in this life, for the balance against the engine's own count.
+    pub(super) received_in_life: u64,
+    pub(super) accepted: u64,
+    /// Connections in this life.
+    pub(super) conns_in_life: u64,
+    pub(super) stats: PeerStats,
+    pub(super) disk: Disk,
     pub(super) saved: Saved,
     /// The saved state as of the last sync of disk and state, for a loss of power.
     pub(super) synced: Saved,
     /// Chance of the hands: lies, losses.
     pub(super) rng: Rng,
-    pub(super) stats: PeerStats,
-    /// Payload received in this life, for the balance against the engine's own count.
-    pub(super) received_in_life: u64,
-    /// Connections in this life.
-    pub(super) conns_in_life: u64,
-    /// Its disk has rotted: what it sends may be wrong without its knowing.
-    pub(super) rotted: bool,
+    pub(super) spec: PeerSpec,
 }
 
 impl Peer {

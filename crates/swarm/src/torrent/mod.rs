@@ -32,7 +32,7 @@ use crate::picker::Picker;
 use crate::pieces::PeerSlot;
 use crate::session::Session;
 use crate::{CloseReason, Event, Input, Output, Source};
-use base::{Bitfield, BlockIndex, ConnId, FlatMap, InfoHashes, Instant, Payload, PieceIndex, Plan, Rng};
+use base::{Bitfield, BlockIndex, ConnId, ConnMap, FlatMap, InfoHashes, Instant, Payload, PieceIndex, Plan, Rng};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -108,7 +108,7 @@ pub struct Torrent<P> {
     open: Option<Box<Open>>,
     life: Life,
     sessions: FlatMap<PeerSlot, Box<Session<P>>>,
-    by_conn: FlatMap<ConnId, PeerSlot>,
+    by_conn: ConnMap<PeerSlot>,
     slots_used: u32,
     candidates: Candidates,
     dialling: usize,
@@ -186,7 +186,7 @@ impl<P: Payload> Torrent<P> {
             open: None,
             life: Life::Running,
             sessions: FlatMap::new(),
-            by_conn: FlatMap::new(),
+            by_conn: ConnMap::new(),
             slots_used: 0,
             candidates: Candidates::default(),
             dialling: 0,
@@ -213,14 +213,14 @@ impl<P: Payload> Torrent<P> {
     pub fn handle(&mut self, now: Instant, input: Input<P>) {
         match input {
             Input::Received { conn, data } => {
-                if let Some(slot) = self.by_conn.get(conn).copied() {
+                if let Some(slot) = self.by_conn.get(conn) {
                     self.received(now, slot, data);
                 }
             }
             Input::Disk(done) => self.disk_done(now, done),
             Input::Peer(peer) => self.peer_joined(now, peer),
             Input::Closed { conn } => {
-                if let Some(slot) = self.by_conn.get(conn).copied() {
+                if let Some(slot) = self.by_conn.get(conn) {
                     self.remove_session(now, slot, false);
                 }
             }

@@ -75,7 +75,7 @@ impl<P: Payload> Torrent<P> {
         out: &mut Transmit,
     ) -> u64 {
         let Some(slot) = self.by_conn.get(conn) else { return 0 };
-        let Some(s) = self.sessions.get_mut(*slot) else { return 0 };
+        let Some(s) = self.sessions.get_mut(slot) else { return 0 };
         let mut used = 0;
         if let Some(open) = &self.open {
             let from = (s.have_cursor as usize).min(open.have_log.len());
