@@ -113,12 +113,6 @@ impl<K: Copy + Ord, V> FlatMap<K, V> {
     pub fn iter(&self) -> impl Iterator<Item = (K, &V)> + '_ {
         self.keys.iter().copied().zip(&self.values)
     }
-
-    /// The values of all entries, which are taken out.
-    pub fn take_values(&mut self) -> Vec<V> {
-        self.keys = Vec::new();
-        std::mem::take(&mut self.values)
-    }
 }
 
 #[cfg(test)]
@@ -144,8 +138,6 @@ mod tests {
             prop_assert!(flat.iter().eq(tree.iter().map(|(k, v)| (*k, v))));
             prop_assert!(flat.values().eq(tree.values()));
             prop_assert_eq!((flat.len(), flat.is_empty()), (tree.len(), tree.is_empty()));
-            prop_assert_eq!(flat.take_values(), tree.into_values().collect::<Vec<_>>());
-            prop_assert!(flat.is_empty());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A map from connections to something small, in one flat table: one look-up is one line of memory.
 //!
-//! Every message begins with one. Connections are numbered by ourselves, so nobody can choose numbers that collide; order
-//! is not kept and can't be asked for, so that nothing can depend on it.
+//! Every message begins with one. Connections are numbered by ourselves, so nobody can choose numbers that collide; the
+//! order in the table is an accident, and can't be asked for.
 
 use crate::ConnId;
 
@@ -121,6 +121,13 @@ impl<V: Copy + Default> ConnMap<V> {
         Some(value)
     }
 
+    /// All entries in the order of the connections' numbers: slow, and so the same in every run.
+    pub fn sorted(&self) -> Vec<(ConnId, V)> {
+        let mut all: Vec<_> = self.slots.iter().filter(|(conn, _)| *conn != FREE).copied().collect();
+        all.sort_unstable_by_key(|(conn, _)| *conn);
+        all
+    }
+
     /// Entries.
     pub fn len(&self) -> usize {
         self.len
@@ -157,6 +164,7 @@ mod tests {
                 }
                 prop_assert!(map.slots.len() <= (8 * map.len()).max(LEAST));
             }
+            prop_assert_eq!(map.sorted(), tree.clone().into_iter().collect::<Vec<_>>());
             for conn in tree.keys() {
                 map.remove(*conn);
             }

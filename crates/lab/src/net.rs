@@ -30,8 +30,9 @@ pub struct LinkSpec {
 }
 
 /// Which end of a connection: the one that dialled, or the one that was dialled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Side {
+    #[default]
     Dialler,
     Dialled,
 }
@@ -46,7 +47,7 @@ impl Side {
 }
 
 /// A name for a connection that no later one has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ConnKey {
     pub(crate) index: u32,
     pub(crate) made: u32,

@@ -1,5 +1,6 @@
 //! What idle costs. Ten thousand engines must fit into one lab, and five thousand torrents into one node, so a torrent
-//! with 50 idle sessions may cost 40 KiB, what several share (plan, info dictionary) not counted.
+//! with 50 idle sessions may cost 40 KiB, what several share (plan, info dictionary) not counted. And a node may have thousands
+//! of idle connections: each costs less than 1 KiB here, and they ask for next to no attention.
 //!
 //! The allocator counts for the whole process, so this file holds one test and nothing else.
 
@@ -17,6 +18,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const SESSIONS: u64 = 50;
 const ENGINES: u64 = 20;
+/// Sessions of a node that many are connected to.
+const CROWD: u64 = 2_000;
 const TORRENT: TorrentId = TorrentId(1);
 
 /// What a peer with half of the pieces says when it comes, and then nothing more.
@@ -58,10 +61,13 @@ fn drain(engine: &mut Engine<Payload>, now: Instant) -> u64 {
     closed
 }
 
-/// A seed with idle sessions, after some minutes.
-fn idle(spec: &WorldSpec, sessions: u64) -> Engine<Payload> {
+/// A seed with idle sessions, after some minutes, and how often it was looked at.
+fn idle(spec: &WorldSpec, sessions: u64) -> (Engine<Payload>, u32) {
     let mut now = Instant::ZERO;
-    let mut engine = Engine::new(now, engine::Config::default(), Rng::from_seed(1));
+    let mut config = engine::Config::default();
+    config.torrent_connections_max = config.torrent_connections_max.max(sessions as usize);
+    config.connections_max = config.connections_max.max(sessions as usize);
+    let mut engine = Engine::new(now, config, Rng::from_seed(1));
     let add = AddTorrent { hashes: spec.hashes, info: Some(Arc::clone(&spec.info)), ..AddTorrent::default() };
     let have = Some(base::Bitfield::full(spec.plan.geometry.piece_count()));
     let open = Command::Open {
@@ -75,7 +81,7 @@ fn idle(spec: &WorldSpec, sessions: u64) -> Engine<Payload> {
     drain(&mut engine, now);
     for number in 0..sessions {
         let conn = ConnId(ACCEPTED + number);
-        let from = format!("10.0.0.{}:50000", number + 1).parse().expect("an address");
+        let from = ([10, 0, (number / 250) as u8, (number % 250) as u8 + 1], 50_000).into();
         engine.handle(now, Input::Accepted { conn, from });
         drain(&mut engine, now);
         engine.handle(now, Input::Received { conn, data: Payload::real(greeting(spec, number)) });
@@ -83,31 +89,38 @@ fn idle(spec: &WorldSpec, sessions: u64) -> Engine<Payload> {
     }
     // Until keep-alives have been said, and short of the time at which silence counts as absence.
     let end = Instant::from_secs(150);
+    let mut looks = 0;
     while let Some(at) = engine.deadline().filter(|at| *at <= end) {
         now = at;
+        looks += 1;
         engine.handle(now, Input::Tick);
         assert_eq!(drain(&mut engine, now), 0, "nobody is sent away at {now:?}");
     }
     assert_eq!(engine.peers(now, TORRENT).len() as u64, sessions);
-    engine
+    (engine, looks)
 }
 
-/// Bytes that an engine holds when it is left alone with so many sessions.
-fn cost(spec: &WorldSpec, sessions: u64) -> u64 {
+/// Bytes that each of some engines holds when it is left alone with so many sessions.
+fn cost(spec: &WorldSpec, engines: u64, sessions: u64) -> u64 {
     let region = Region::new(ALLOCATOR);
-    let engines: Vec<_> = (0..ENGINES).map(|_| Box::new(idle(spec, sessions))).collect();
+    let all: Vec<_> = (0..engines).map(|_| Box::new(idle(spec, sessions))).collect();
     let change = region.change();
-    drop(engines);
-    (change.bytes_allocated - change.bytes_deallocated) as u64 / ENGINES
+    let looks = all.iter().map(|all| all.1).max().unwrap_or_default();
+    assert!(looks <= 30, "{looks} deadlines in 150 s with {sessions} idle sessions");
+    drop(all);
+    (change.bytes_allocated - change.bytes_deallocated) as u64 / engines
 }
 
 #[test]
 fn an_idle_torrent_with_fifty_sessions_fits_into_forty_kib() {
     let spec = WorldSpec::new(1, 400, 256 << 10, 16 << 10).expect("valid");
-    let (alone, busy) = (cost(&spec, 0), cost(&spec, SESSIONS));
+    let (alone, busy) = (cost(&spec, ENGINES, 0), cost(&spec, ENGINES, SESSIONS));
     println!(
         "engine and torrent: {alone} bytes; with {SESSIONS} sessions: {busy} bytes, {} each",
         (busy - alone) / SESSIONS
     );
     assert!(busy <= 40 << 10, "{busy} bytes with {SESSIONS} idle sessions, {alone} without");
+    let each = (cost(&spec, 1, CROWD) - alone) / CROWD;
+    println!("with {CROWD} sessions: {each} bytes each");
+    assert!(each <= 1 << 10, "{each} bytes for each of {CROWD} idle sessions");
 }

@@ -80,8 +80,6 @@ pub(crate) struct Session<P> {
     pub(crate) slot: PeerSlot,
     /// Haves before this place of the torrent's log were said.
     pub(crate) have_cursor: u32,
-    /// A Wake was said and the connection is not drained yet.
-    pub(crate) awake: bool,
     /// It is among those that have something due every second.
     pub(crate) timed: bool,
     pub(crate) am_choking: bool,
@@ -150,7 +148,6 @@ impl<P: Payload> Session<P> {
             peer_choking: true,
             peer_interested: false,
             snubbed: false,
-            awake: false,
             told_pieces: false,
             counted: false,
             stalled: false,

@@ -21,7 +21,7 @@ struct Line {
 pub(crate) struct Credits {
     limit: Option<u64>,
     lease: Lease,
-    lines: ConnMap<ConnId, Line>,
+    lines: ConnMap<Line>,
     /// Have less than half a window.
     waiting: BTreeSet<ConnId>,
     /// Who was served last: those behind it come first.

@@ -6,7 +6,7 @@ use crate::net::{ConnKey, Link, Side};
 use crate::payload::Payload;
 use crate::queue::PeerIx;
 use crate::world::Have;
-use base::{Bitfield, ConnId, FlatMap, Instant, PeerId, PieceIndex, Rng};
+use base::{Bitfield, ConnMap, Instant, PeerId, PieceIndex, Rng};
 use engine::{AddTorrent, Command, Engine, Input};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -81,7 +81,7 @@ pub(super) struct Peer {
     pub(super) rotted: bool,
     /// What it will be told once it has said everything.
     pub(super) inbox: VecDeque<Input<Payload>>,
-    pub(super) conns: FlatMap<ConnId, (ConnKey, Side)>,
+    pub(super) conns: ConnMap<(ConnKey, Side)>,
     pub(super) link: Link,
     /// Payload received in this life, for the balance against the engine's own count.
     pub(super) received_in_life: u64,
@@ -113,7 +113,7 @@ impl Peer {
             disk: Disk::new(spec.disk, geometry, have),
             disk_armed: false,
             link: Link::new(spec.link),
-            conns: FlatMap::new(),
+            conns: ConnMap::new(),
             accepted: 0,
             armed: Instant::NEVER,
             inbox: VecDeque::new(),

@@ -93,7 +93,7 @@ impl World {
                 self.cut = Some(Cut { apart, until: self.after(time) });
             }
             Action::Disconnect(ix) => {
-                let keys: Vec<_> = self.peers[ix].conns.values().map(|(key, _)| *key).collect();
+                let keys: Vec<_> = self.peers[ix].conns.sorted().into_iter().map(|(_, (key, _))| key).collect();
                 keys.into_iter().for_each(|key| self.lost(key));
             }
         }
@@ -168,7 +168,7 @@ impl World {
         peer.armed = Instant::NEVER;
         peer.link.ready.clear();
         peer.stats.left_at = Some(self.now);
-        for (key, side) in peer.conns.take_values() {
+        for (_, (key, side)) in std::mem::take(&mut peer.conns).sorted() {
             self.end(key, side, told);
         }
         self.trace.mark(self.now, ix, "down");

@@ -161,7 +161,7 @@ impl World {
 
     /// An engine has something to send on a connection.
     pub(super) fn wake(&mut self, peer: PeerIx, id: ConnId) {
-        let Some((key, side)) = self.peers[peer as usize].conns.get(id).copied() else { return };
+        let Some((key, side)) = self.peers[peer as usize].conns.get(id) else { return };
         let Some(conn) = self.conns.get_mut(key) else { return };
         let room = conn.room(side);
         let end = conn.end_mut(side);
@@ -174,7 +174,7 @@ impl World {
 
     /// The engine of `peer` lets the hands read more.
     pub(super) fn credit(&mut self, peer: PeerIx, id: ConnId, bytes: u64) {
-        let Some((key, side)) = self.peers[peer as usize].conns.get(id).copied() else { return };
+        let Some((key, side)) = self.peers[peer as usize].conns.get(id) else { return };
         let Some(conn) = self.conns.get_mut(key) else { return };
         let end = conn.end_mut(side);
         end.credit = end.credit.saturating_add(bytes);
@@ -343,14 +343,14 @@ impl World {
         let stretch = peer.link.clog(self.now, factor);
         peer.link.armed = true;
         self.queue.push(peer.link.up_free().max(self.now), Event::Uplink(ix));
-        for (key, _) in peer.conns.values() {
-            let Some(conn) = self.conns.get_mut(*key) else { continue };
+        for (_, (key, _)) in peer.conns.sorted() {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
             for side in [Side::Dialler, Side::Dialled] {
                 let end = conn.end_mut(side);
                 end.last_arrival = stretch.of(end.last_arrival);
                 for (at, _) in &mut end.flight {
                     *at = stretch.of(*at);
-                    self.queue.push(*at, Event::Deliver(*key, side));
+                    self.queue.push(*at, Event::Deliver(key, side));
                 }
             }
         }

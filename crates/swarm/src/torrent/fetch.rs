@@ -217,12 +217,8 @@ impl<P: Payload> Torrent<P> {
             self.cancel(now, slot, piece, block);
         }
         // Who has the piece hears of it together with something else; who lacks it hears at once.
-        for s in self.sessions.values_mut().filter(|s| !s.awake) {
-            if !s.pieces.has(piece) {
-                s.awake = true;
-                self.out.push_back(Output::Wake { conn: s.conn });
-            }
-        }
+        let woken = self.sessions.wake_all(|s| !s.pieces.has(piece));
+        self.out.extend(woken.map(|conn| Output::Wake { conn }));
         self.event(Event::PieceGood(piece));
         self.tell_if_complete(now);
     }

@@ -18,6 +18,7 @@ mod meta;
 mod opening;
 mod peers;
 mod serve;
+mod sessions;
 mod view;
 
 #[cfg(test)]
@@ -30,9 +31,9 @@ use crate::disk::{BlockDigest, DiskJob};
 use crate::metadata::MetadataFetch;
 use crate::picker::Picker;
 use crate::pieces::PeerSlot;
-use crate::session::Session;
 use crate::{CloseReason, Event, Input, Output, Source};
-use base::{Bitfield, BlockIndex, ConnId, ConnMap, FlatMap, InfoHashes, Instant, Payload, PieceIndex, Plan, Rng};
+use base::{Bitfield, BlockIndex, ConnMap, InfoHashes, Instant, Payload, PieceIndex, Plan, Rng};
+use sessions::Sessions;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -107,7 +108,7 @@ pub struct Torrent<P> {
     metadata: MetadataFetch,
     open: Option<Box<Open>>,
     life: Life,
-    sessions: FlatMap<PeerSlot, Box<Session<P>>>,
+    sessions: Sessions<P>,
     by_conn: ConnMap<PeerSlot>,
     slots_used: u32,
     candidates: Candidates,
@@ -185,7 +186,7 @@ impl<P: Payload> Torrent<P> {
             metadata: MetadataFetch::default(),
             open: None,
             life: Life::Running,
-            sessions: FlatMap::new(),
+            sessions: Sessions::new(),
             by_conn: ConnMap::new(),
             slots_used: 0,
             candidates: Candidates::default(),
@@ -263,11 +264,8 @@ impl<P: Payload> Torrent<P> {
 
     /// Says once that a session has something to send.
     fn wake(&mut self, slot: PeerSlot) {
-        if let Some(s) = self.sessions.get_mut(slot)
-            && !s.awake
-        {
-            s.awake = true;
-            self.out.push_back(Output::Wake { conn: s.conn });
+        if let Some(conn) = self.sessions.wake(slot) {
+            self.out.push_back(Output::Wake { conn });
         }
     }
 

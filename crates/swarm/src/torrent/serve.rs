@@ -123,7 +123,7 @@ impl<P: Payload> Torrent<P> {
             self.totals.uploaded += u64::from(asked.len);
         }
         if out.bytes == before {
-            s.awake = false;
+            self.sessions.sleep(slot);
         } else {
             s.sent_at = now;
         }

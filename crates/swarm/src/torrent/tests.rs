@@ -4,7 +4,7 @@ use super::*;
 use crate::disk::DiskDone;
 use crate::session::{OURS, UNASKED_MAX, UPLOAD_QUEUE_MAX};
 use crate::{NewPeer, Resume, Transmit};
-use base::{BLOCK_SIZE, Checks, FileEntry, FileKind, Geometry, InfoHash, Layout, PeerId};
+use base::{BLOCK_SIZE, Checks, ConnId, FileEntry, FileKind, Geometry, InfoHash, Layout, PeerId};
 use std::time::Duration;
 use wire::extended::{ExtendedHandshake, Extension, HANDSHAKE_ID, Metadata, PeerIds};
 use wire::handshake::Reserved;

@@ -78,7 +78,7 @@ impl<P: Payload> Torrent<P> {
             requests: s.requests.len() as u32,
             snubbed: s.snubbed,
         };
-        self.sessions.values().map(|s| status(s)).collect()
+        self.sessions.values().map(status).collect()
     }
 
     /// Who gave how much that was of use in this run.
@@ -141,7 +141,7 @@ impl<P: Payload> Torrent<P> {
             if s.requests.len() > usize::from(self.settings.requests_max.max(s.reqq)) {
                 return Err(format!("{who}: {} requests", s.requests.len()));
             }
-            if s.has_output() && !s.awake {
+            if s.has_output() && !self.sessions.is_awake(s.slot) {
                 return Err(format!("{who}: has something to say and nobody was told"));
             }
             if let Some(open) = &self.open {

@@ -1,0 +1,93 @@
+//! The sessions of a torrent by slot, and which of them are awake.
+//!
+//! Whether a Wake was said stands beside the sessions, not in them: with each piece all of them are asked, and under load most
+//! are awake already and need not be touched.
+
+use crate::pieces::PeerSlot;
+use crate::session::Session;
+use base::{ConnId, FlatMap};
+
+#[derive(Debug)]
+struct Seat<P> {
+    /// A Wake was said and the connection is not drained yet.
+    awake: bool,
+    session: Box<Session<P>>,
+}
+
+/// Sessions in the order in which they came.
+#[derive(Debug)]
+pub(super) struct Sessions<P> {
+    seats: FlatMap<PeerSlot, Seat<P>>,
+}
+
+impl<P> Sessions<P> {
+    pub(super) const fn new() -> Self {
+        Sessions { seats: FlatMap::new() }
+    }
+
+    pub(super) fn insert(&mut self, slot: PeerSlot, session: Box<Session<P>>) {
+        self.seats.insert(slot, Seat { awake: false, session });
+    }
+
+    pub(super) fn remove(&mut self, slot: PeerSlot) -> Option<Box<Session<P>>> {
+        self.seats.remove(slot).map(|seat| seat.session)
+    }
+
+    pub(super) fn get(&self, slot: PeerSlot) -> Option<&Session<P>> {
+        self.seats.get(slot).map(|seat| &*seat.session)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: PeerSlot) -> Option<&mut Session<P>> {
+        self.seats.get_mut(slot).map(|seat| &mut *seat.session)
+    }
+
+    /// The session at this place of the order. For loops in which sessions come and go.
+    pub(super) fn at_mut(&mut self, at: usize) -> Option<(PeerSlot, &mut Session<P>)> {
+        self.seats.at_mut(at).map(|(slot, seat)| (slot, &mut *seat.session))
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = PeerSlot> + '_ {
+        self.seats.keys()
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Session<P>> {
+        self.seats.values().map(|seat| &*seat.session)
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Session<P>> {
+        self.seats.values_mut().map(|seat| &mut *seat.session)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    pub(super) fn is_awake(&self, slot: PeerSlot) -> bool {
+        self.seats.get(slot).is_some_and(|seat| seat.awake)
+    }
+
+    /// Wakes a session: its connection, if it slept.
+    pub(super) fn wake(&mut self, slot: PeerSlot) -> Option<ConnId> {
+        let seat = self.seats.get_mut(slot)?;
+        (!std::mem::replace(&mut seat.awake, true)).then_some(seat.session.conn)
+    }
+
+    /// Wakes those who sleep and pass `who`; says their connections.
+    pub(super) fn wake_all(&mut self, who: impl Fn(&Session<P>) -> bool) -> impl Iterator<Item = ConnId> {
+        self.seats.values_mut().filter(|seat| !seat.awake).filter_map(move |seat| {
+            seat.awake = who(&seat.session);
+            seat.awake.then_some(seat.session.conn)
+        })
+    }
+
+    /// A session has said everything.
+    pub(super) fn sleep(&mut self, slot: PeerSlot) {
+        if let Some(seat) = self.seats.get_mut(slot) {
+            seat.awake = false;
+        }
+    }
+}
