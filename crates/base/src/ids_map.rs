@@ -10,7 +10,7 @@ const FREE: ConnId = ConnId(u64::MAX);
 /// The smallest table.
 const LEAST: usize = 8;
 
-/// A map from connections to `V`. Open addressing, at most three quarters full.
+/// A map from connections to `V`. Open addressing, at most seven eighths full.
 #[derive(Clone, Debug)]
 pub struct ConnMap<V> {
     slots: Vec<(ConnId, V)>,
@@ -68,7 +68,7 @@ impl<V: Copy + Default> ConnMap<V> {
         if let Some(was) = self.get_mut(conn) {
             return Some(std::mem::replace(was, value));
         }
-        if (self.len + 1) * 4 > self.slots.len() * 3 {
+        if (self.len + 1) * 8 > self.slots.len() * 7 {
             self.resize((self.slots.len() * 2).max(LEAST));
         }
         self.put(conn, value);
@@ -162,7 +162,7 @@ mod tests {
                     prop_assert_eq!(map.get(*conn), Some(*value));
                     prop_assert_eq!(map.get_mut(*conn).copied(), Some(*value));
                 }
-                prop_assert!(map.slots.len() <= (8 * map.len()).max(LEAST));
+                prop_assert!(map.slots.len() <= (8 * map.len()).max(LEAST) && 8 * map.len() <= 7 * map.slots.len());
             }
             prop_assert_eq!(map.sorted(), tree.clone().into_iter().collect::<Vec<_>>());
             for conn in tree.keys() {

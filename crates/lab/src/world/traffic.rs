@@ -257,6 +257,10 @@ impl World {
         let arrival = through + self.latency(ix, to);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let end = conn.end_mut(side);
+        if end.flight.capacity() == 0 {
+            // Most carry one chunk at a time, and there are hundreds of thousands of them.
+            end.flight.reserve_exact(1);
+        }
         end.flight.push_back((arrival, data));
         end.last_arrival = arrival;
         self.queue.push(arrival, Event::Deliver(key, side));

@@ -206,6 +206,10 @@ impl<P: Payload> Torrent<P> {
         self.turnover(now);
         self.dial(now);
         self.set_tick(now);
+        if !self.out.is_empty() {
+            // What is said now leaves queues behind that give back their memory at the next look.
+            self.tick_at = self.tick_at.min(now + QUIET_PAUSE);
+        }
     }
 
     /// What is due for sessions: every second for those that are asked for something or could be, now and then for the others.
