@@ -24,7 +24,7 @@ pub enum Way {
 /// To the gate, from a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToGate {
-    /// A torrent welcomes connections.
+    /// A torrent welcomes connections. Whoever adds it to a shard may say so ahead of it.
     Open {
         /// Which.
         torrent: TorrentId,

@@ -1,7 +1,7 @@
 //! The hands: sockets, names, HTTP to trackers, disk, clock, entropy and saved state of one node.
 //!
-//! They run [`engine::Engine`] on the real world and decide nothing that it decides. One thread owns the engine and all
-//! sockets of peers; the disk has threads of its own that work in batches; everything slow or rare (looking up names,
+//! They run the parts of an engine ([`engine::Part`]) on the real world and decide nothing that it decides. Each has a
+//! thread, which owns the sockets of its peers; the disk has threads of its own that work in batches; everything slow or rare (looking up names,
 //! HTTP, saving) runs on the tokio runtime of whoever started the node.
 
 mod clock;
@@ -10,6 +10,7 @@ pub mod disk;
 mod driver;
 mod entropy;
 pub mod fetch;
+mod loops;
 mod net;
 pub mod node;
 mod pool;

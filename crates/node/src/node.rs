@@ -15,14 +15,14 @@ pub use torrent::{Add, Select, Target, What};
 
 use crate::clock::Clock;
 use crate::disk::FileCache;
-use crate::disk::mailbox::Inbox;
-use crate::disk::worker::{Disk, Work};
-use crate::driver::{Driver, Msg, NEWS_MAX, News};
+use crate::disk::worker::Work;
+use crate::driver::{Msg, NEWS_MAX, News};
+use crate::loops::Loops;
 use crate::net::{Listen, Sockets};
 use crate::state::{DataDir, StateError, Store};
 use crate::{entropy, fetch};
 use base::{InfoHash, Instant, TorrentId};
-use engine::{Command, Engine, Input, TorrentEvent};
+use engine::{Command, Input, Part, TorrentEvent};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ const EVENTS_PATIENCE_MS: u32 = 200;
 const ERRANDS_MAX: usize = 32;
 /// Open files, all torrents together.
 const OPEN_FILES_MAX: usize = 256;
-/// Descriptors for everything but connections and content: the state, threads, trackers, pages.
+/// Descriptors for everything but connections, content and the loops: the state, trackers, pages.
 const FILES_BESIDE: usize = 256;
 /// Torrents hashed at once, also where there are fewer cores: a large one must not hold up all the others.
 const CHECKS_MIN: usize = 4;
@@ -54,7 +54,7 @@ pub struct NodeConfig {
     pub data_dir: Option<PathBuf>,
     /// Where peers reach it.
     pub listen: Listen,
-    /// The engine's settings; id and port are set by the node.
+    /// The engine's settings; id and port are set by the node. Each shard has a thread of its own, once it has a torrent.
     pub engine: engine::Config,
     /// Threads that hash what is there already.
     pub threads: usize,
@@ -63,7 +63,8 @@ pub struct NodeConfig {
 impl Default for NodeConfig {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        NodeConfig { data_dir: None, listen: Listen::default(), engine: engine::Config::default(), threads }
+        let engine = engine::Config { shards: threads, ..engine::Config::default() };
+        NodeConfig { data_dir: None, listen: Listen::default(), engine, threads }
     }
 }
 
@@ -91,14 +92,13 @@ pub enum NodeError {
 #[derive(Debug)]
 pub struct Node {
     inner: Arc<Inner>,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     finished: watch::Receiver<bool>,
     data: DataDir,
 }
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    inbox: Arc<Inbox<Msg>>,
+    inbox: Loops,
     store: Store,
     events: broadcast::Sender<NodeEvent>,
     torrents: Mutex<Torrents>,
@@ -138,29 +138,17 @@ impl Node {
         let mut rng = entropy::rng()?;
         let mut engine_config = config.engine;
         engine_config.peer_id = entropy::peer_id(&mut rng);
-        let files = crate::net::file_limit(engine_config.connections_max + OPEN_FILES_MAX + FILES_BESIDE);
-        let room = files.saturating_sub(OPEN_FILES_MAX + FILES_BESIDE).max(1);
+        let beside = OPEN_FILES_MAX + FILES_BESIDE + 2 * engine_config.shards;
+        let files = crate::net::file_limit(engine_config.connections_max + beside);
+        let room = files.saturating_sub(beside).max(1);
         if room < engine_config.connections_max {
             tracing::warn!("the system allows {files} open files, so there will be {room} connections at most");
             engine_config.connections_max = room;
         }
         engine_config.port = listen.first().map_or(0, SocketAddr::port);
-        let clock = Clock::start();
-        let poll = mio::Poll::new()?;
-        let waker = Driver::waker(&poll)?;
-        // The kernel refuses a wake-up only if the counter is full, and then it is awake.
-        let bell: crate::disk::mailbox::Bell = Arc::new(move || drop(waker.wake()));
-        let inbox = Arc::new(Inbox::new(bell.clone()));
         let (news_tx, news) = mpsc::channel(NEWS_MAX);
-        let disk = Disk::start(1, &bell)?;
-        let engine = Engine::new(clock.now(), engine_config, rng);
+        let inbox = Loops::start(Clock::start(), engine_config, rng, sockets, &news_tx)?;
         let store = opening.await.map_err(std::io::Error::other)??;
-        let driver = Driver::new(engine, clock, poll, sockets, inbox.clone(), news_tx, disk)?;
-        let thread = std::thread::Builder::new().name("node".into()).spawn(move || {
-            if let Err(e) = driver.run() {
-                tracing::error!("the network has stopped: {e}");
-            }
-        })?;
         let inner = Arc::new(Inner {
             inbox,
             store,
@@ -177,7 +165,7 @@ impl Node {
         let (finished_tx, finished) = watch::channel(false);
         tokio::spawn(run_news(inner.clone(), news, finished_tx));
         tokio::spawn(save::run(Arc::downgrade(&inner)));
-        Ok(Node { inner, thread: Mutex::new(Some(thread)), finished, data })
+        Ok(Node { inner, finished, data })
     }
 
     /// What is really bound for peers, IPv4 first.
@@ -219,6 +207,8 @@ impl Node {
                 torrents.names.extend(torrent.hashes().on_wire().map(|h| (h, id)));
                 torrents.all.insert(id, torrent.clone());
             }
+            let bytes = if let What::Torrent(m) = &add.what { m.info.layout.total() } else { 0 };
+            messages.extend(self.inner.inbox.place(id, torrent.hashes(), bytes));
             messages.push(Msg::Input(Input::Add(id, Box::new(add.for_engine()))));
             if add.sequential {
                 messages.push(Msg::Input(Input::Command(id, Command::Sequential(true))));
@@ -256,6 +246,7 @@ impl Node {
         if let Some(torrent) = torrent {
             torrent.meter.stop.store(true, Ordering::Relaxed);
             self.inner.close(&torrent).await;
+            self.inner.inbox.forget(id);
             if let Some(path) = torrent.final_path() {
                 self.inner.saved(self.inner.store.delete(&path).await);
             }
@@ -265,21 +256,28 @@ impl Node {
     /// How a torrent is doing.
     pub async fn status(&self, id: TorrentId) -> Option<Status> {
         let torrent = self.inner.lock().all.get(&id).cloned()?;
-        let engine = self.ask(move |engine, now| engine.status(now, id)).await.flatten()?;
+        let engine = self.ask(id, move |engine, now| engine.status(now, id)).await.flatten()?;
         Some(torrent.status(engine))
     }
 
-    /// How all torrents together are doing: one question, however many they are.
+    /// How all torrents together are doing: one question for each shard, however many they are.
     pub async fn totals(&self) -> Totals {
-        let ids = self.torrents();
-        let sum = move |engine: &Engine<crate::Rope>, now| {
-            ids.iter().filter_map(|id| engine.status(now, *id)).fold(Totals::default(), |sum, status| Totals {
-                peers: sum.peers + status.peers,
-                rate_up: sum.rate_up + status.rate_up,
-                uploaded: sum.uploaded + status.uploaded,
-            })
-        };
-        self.ask(sum).await.unwrap_or_default()
+        let mut totals = Totals::default();
+        for ids in self.inner.inbox.by_shard(self.torrents()) {
+            let sum = move |engine: &Part<crate::Rope>, now, ids: &[TorrentId]| {
+                ids.iter().filter_map(|id| engine.status(now, *id)).fold(Totals::default(), |sum, status| Totals {
+                    peers: sum.peers + status.peers,
+                    rate_up: sum.rate_up + status.rate_up,
+                    uploaded: sum.uploaded + status.uploaded,
+                })
+            };
+            let Some(first) = ids.first().copied() else { continue };
+            let part = self.ask(first, move |engine, now| sum(engine, now, &ids)).await.unwrap_or_default();
+            totals.peers += part.peers;
+            totals.rate_up += part.rate_up;
+            totals.uploaded += part.uploaded;
+        }
+        totals
     }
 
     /// Bytes hashed of those that were there already, and how many they are, of all torrents that are being checked.
@@ -291,12 +289,12 @@ impl Node {
 
     /// The peers of a torrent.
     pub async fn peers(&self, id: TorrentId) -> Vec<PeerStatus> {
-        self.ask(move |engine, now| engine.peers(now, id)).await.unwrap_or_default()
+        self.ask(id, move |engine, now| engine.peers(now, id)).await.unwrap_or_default()
     }
 
     /// Who gave how much in this run.
     pub async fn sources(&self, id: TorrentId) -> Vec<SourceStatus> {
-        self.ask(move |engine, _| engine.sources(id)).await.unwrap_or_default()
+        self.ask(id, move |engine, _| engine.sources(id)).await.unwrap_or_default()
     }
 
     /// What the torrent says, once it is known: read from the saved state, where it is kept.
@@ -327,14 +325,16 @@ impl Node {
         self.inner.lock().all.keys().copied().collect()
     }
 
+    /// Asks the part of the engine that has a torrent.
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Engine<crate::Rope>, Instant) -> T + Send + 'static,
+        torrent: TorrentId,
+        question: impl FnOnce(&Part<crate::Rope>, Instant) -> T + Send + 'static,
     ) -> Option<T> {
         let (tx, rx) = oneshot::channel();
         // Whoever asked may have gone.
-        let answer = move |engine: &Engine<crate::Rope>, now| drop(tx.send(question(engine, now)));
-        self.inner.inbox.put_one(Msg::Ask(Box::new(answer)));
+        let answer = move |engine: &Part<crate::Rope>, now| drop(tx.send(question(engine, now)));
+        self.inner.inbox.put_one(Msg::Ask(torrent, Box::new(answer)));
         rx.await.ok()
     }
 
@@ -346,10 +346,11 @@ impl Node {
         self.inner.tell(Input::Shutdown);
         let mut finished = self.finished.clone();
         let ended = tokio::time::timeout(SHUTDOWN_LIMIT, finished.wait_for(|f| *f)).await;
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let (Some(thread), Ok(_)) = (thread, ended) {
-            // It has said that it is done; a panic was reported by itself.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        let threads = self.inner.inbox.halt();
+        if ended.is_ok() {
+            // The first has said that it is done, so the others are, too; a panic was reported by itself.
+            let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
+            let _ = tokio::task::spawn_blocking(join).await;
         }
         self.inner.save_all().await;
         self.inner.store.close().await;
@@ -359,7 +360,7 @@ impl Node {
 /// Dropped without [`Node::shutdown`], a node ends as if it was killed: nothing is said to anybody, nothing is saved.
 impl Drop for Node {
     fn drop(&mut self) {
-        self.inner.inbox.put_one(Msg::Halt);
+        self.inner.inbox.halt();
     }
 }
 

@@ -1,4 +1,5 @@
-//! The loop: one thread owns the engine and all sockets of peers, and nothing that it does waits.
+//! The loop: one thread owns a part of the engine and the sockets of its peers, and nothing that it does waits. There is one
+//! for each shard; the first one has the gate, too ([`doors`]), and they write letters to each other ([`post`]).
 //!
 //! It sleeps in the kernel until a socket, the disk, a message or the engine's clock wakes it; then everything that is
 //! ready gets a turn of bounded size, and the disk gets one batch. It stands on mio, the same floor that tokio stands on,
@@ -7,6 +8,8 @@
 //! What is slow or rare goes out as [`News`] to the runtime of whoever started the node.
 
 mod conn;
+mod doors;
+mod post;
 mod reader;
 mod write;
 
@@ -17,11 +20,13 @@ use crate::disk::mailbox::Inbox;
 use crate::disk::worker::{Disk, Work};
 use crate::net;
 use crate::rope::Rope;
-use base::{ConnId, Instant, JobId, TorrentId};
+use base::{ConnId, Instant, JobId, ShardIndex, TorrentId};
 use conn::Conn;
-use engine::{ACCEPTED, Engine, Input, Output, TorrentEvent, Transmit};
-use mio::net::{TcpListener, TcpStream, UdpSocket};
+pub(crate) use doors::Doors;
+use engine::{Input, Letter, Output, Part, TorrentEvent, Transmit};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+pub(crate) use post::Post;
 use reader::{Got, Reader};
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
@@ -36,32 +41,23 @@ use tokio::sync::mpsc;
 pub(crate) const NEWS_MAX: usize = 4096;
 
 const EVENTS_MAX: usize = 512;
-/// Connections accepted in one turn.
-const ACCEPT_TURN: usize = 64;
-/// Datagrams taken in one turn.
-const DATAGRAM_TURN: usize = 64;
-/// Largest datagram; trackers send far less.
-const DATAGRAM_MAX: usize = 4096;
 /// Time between two looks at what can be freed.
 const TRIM_INTERVAL: Duration = Duration::from_secs(5);
-/// After an accept that failed (no descriptors left), wait.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
-
 const WAKER: Token = Token(usize::MAX);
-const LISTENER: usize = usize::MAX - 16;
-const DATAGRAMS: usize = usize::MAX - 32;
 
-/// A question to the engine, which carries its own way back.
-pub(crate) type Question = Box<dyn FnOnce(&Engine<Rope>, Instant) + Send>;
+/// A question to a part of the engine, which carries its own way back.
+pub(crate) type Question = Box<dyn FnOnce(&Part<Rope>, Instant) + Send>;
 
 /// A message to the loop.
 pub(crate) enum Msg {
     /// For the engine.
     Input(Input<Rope>),
-    /// A question to the engine.
-    Ask(Question),
+    /// A question to the part of the engine that has this torrent.
+    Ask(TorrentId, Question),
     /// Work for the disk, before anything that comes later.
     Disk(Work),
+    /// From another loop, perhaps with a connection that lives here from now on.
+    Letter(Letter<Rope>, Option<Box<Conn>>),
     /// Blocks of this torrent are read from here; None: no more.
     Storage(TorrentId, Option<Arc<Storage>>),
     /// End now, without a good-bye.
@@ -81,23 +77,29 @@ pub(crate) enum News {
     Finished,
 }
 
+/// How a loop hears of others, and they of it.
+pub(crate) struct Ways {
+    /// What comes.
+    pub(crate) inbox: Arc<Inbox<Msg>>,
+    /// What goes to other loops.
+    pub(crate) post: Post,
+    /// What goes out.
+    pub(crate) news: mpsc::Sender<News>,
+}
+
 /// The loop's state.
 pub(crate) struct Driver {
-    engine: Engine<Rope>,
+    engine: Part<Rope>,
     clock: Clock,
     poll: Poll,
-    listeners: Vec<TcpListener>,
-    udp: Vec<UdpSocket>,
-    /// Those that had more datagrams than one turn takes.
-    udp_again: Vec<usize>,
+    doors: Doors,
+    post: Post,
     inbox: Arc<Inbox<Msg>>,
     news: mpsc::Sender<News>,
     disk: Disk,
     storages: HashMap<TorrentId, Arc<Storage>>,
     conns: Slab<Conn>,
     slots: HashMap<ConnId, usize>,
-    accepted: u64,
-    accept_again: Option<Instant>,
     /// Connections that have something to read, and those that have something to write, in turn.
     to_read: VecDeque<usize>,
     to_write: VecDeque<usize>,
@@ -111,41 +113,20 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Puts the loop together.
-    ///
-    /// # Errors
-    /// If a socket can't be watched.
-    pub(crate) fn new(
-        engine: Engine<Rope>,
-        clock: Clock,
-        poll: Poll,
-        sockets: net::Sockets,
-        inbox: Arc<Inbox<Msg>>,
-        news: mpsc::Sender<News>,
-        disk: Disk,
-    ) -> io::Result<Self> {
-        let mut listeners: Vec<TcpListener> = sockets.tcp.into_iter().map(TcpListener::from_std).collect();
-        for (i, listener) in listeners.iter_mut().enumerate() {
-            poll.registry().register(listener, Token(LISTENER + i), Interest::READABLE)?;
-        }
-        let mut udp: Vec<UdpSocket> = sockets.udp.into_iter().map(UdpSocket::from_std).collect();
-        for (i, socket) in udp.iter_mut().enumerate() {
-            poll.registry().register(socket, Token(DATAGRAMS + i), Interest::READABLE)?;
-        }
-        Ok(Driver {
+    pub(crate) fn new(engine: Part<Rope>, clock: Clock, poll: Poll, doors: Doors, ways: Ways, disk: Disk) -> Self {
+        let Ways { inbox, post, news } = ways;
+        Driver {
             engine,
             clock,
             poll,
-            listeners,
-            udp,
-            udp_again: Vec::new(),
+            doors,
+            post,
             inbox,
             news,
             disk,
             storages: HashMap::new(),
             conns: Slab::new(),
             slots: HashMap::new(),
-            accepted: ACCEPTED,
-            accept_again: None,
             to_read: VecDeque::new(),
             to_write: VecDeque::new(),
             reader: Reader::default(),
@@ -153,7 +134,7 @@ impl Driver {
             transmit: Transmit::default(),
             trimmed: clock.now(),
             finished: false,
-        })
+        }
     }
 
     /// The waker token of the poll that [`Driver::new`] takes.
@@ -161,7 +142,7 @@ impl Driver {
         mio::Waker::new(poll.registry(), WAKER)
     }
 
-    /// Runs until the engine has finished.
+    /// Runs until the engine has finished, or it is told to end.
     ///
     /// # Errors
     /// If the kernel does not let us wait for sockets.
@@ -183,11 +164,7 @@ impl Driver {
             }
             self.disk.take_read(&mut reads);
             reads.drain(..).for_each(|read| self.read_done(now, read));
-            std::mem::take(&mut self.udp_again).into_iter().for_each(|i| self.datagrams(now, i));
-            if self.accept_again.is_some_and(|at| at <= now) {
-                self.accept_again = None;
-                (0..self.listeners.len()).for_each(|i| self.accept(now, i));
-            }
+            self.doors_again(now);
             if self.engine.deadline().is_some_and(|at| at <= now) {
                 self.handle(now, Input::Tick);
             }
@@ -201,6 +178,7 @@ impl Driver {
                 self.write_turn(now, slot);
             }
             self.disk.submit();
+            self.post.send();
             if now.since(self.trimmed) >= TRIM_INTERVAL {
                 self.trimmed = now;
                 self.reader.trim();
@@ -208,15 +186,18 @@ impl Driver {
             }
         }
         self.disk.stop();
-        self.tell(News::Finished);
+        self.post.send();
+        if self.engine.index() == ShardIndex(0) {
+            self.tell(News::Finished);
+        }
         Ok(())
     }
 
     fn sleep(&self) -> Option<Duration> {
-        if !self.to_read.is_empty() || !self.to_write.is_empty() || !self.udp_again.is_empty() {
+        if !self.to_read.is_empty() || !self.to_write.is_empty() || self.doors.is_busy() {
             return Some(Duration::ZERO);
         }
-        [self.engine.deadline(), self.accept_again].into_iter().flatten().min().map(|at| self.clock.until(at))
+        [self.engine.deadline(), self.doors.deadline()].into_iter().flatten().min().map(|at| self.clock.until(at))
     }
 
     /// Tells the engine one thing, and does what it says.
@@ -254,8 +235,7 @@ impl Driver {
                 Output::Event(_, TorrentEvent::Swarm(swarm::Event::PieceGood(_))) => {}
                 Output::Event(torrent, event) => self.tell(News::Event(torrent, event)),
                 Output::Finished => self.finished = true,
-                // An engine in one piece delivers them itself.
-                Output::Letter(_) => {}
+                Output::Letter(letter) => self.post(letter),
             }
         }
     }
@@ -268,7 +248,8 @@ impl Driver {
     fn message(&mut self, now: Instant, msg: Msg) {
         match msg {
             Msg::Input(input) => self.handle(now, input),
-            Msg::Ask(question) => question(&self.engine, now),
+            Msg::Ask(_, question) => question(&self.engine, now),
+            Msg::Letter(letter, conn) => self.letter(now, letter, conn),
             Msg::Disk(work) => self.disk.add(work),
             Msg::Storage(torrent, Some(storage)) => drop(self.storages.insert(torrent, storage)),
             Msg::Storage(torrent, None) => drop(self.storages.remove(&torrent)),
@@ -280,8 +261,7 @@ impl Driver {
     fn ready(&mut self, now: Instant, event: &mio::event::Event) {
         match event.token() {
             WAKER => {}
-            Token(t) if t >= DATAGRAMS && t < DATAGRAMS + self.udp.len() => self.datagrams(now, t - DATAGRAMS),
-            Token(t) if t >= LISTENER && t < LISTENER + self.listeners.len() => self.accept(now, t - LISTENER),
+            token if self.at_the_door(now, token) => {}
             Token(slot) => {
                 let Some(conn) = self.conns.get_mut(slot) else { return };
                 conn.flags.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
@@ -314,42 +294,18 @@ impl Driver {
         }
     }
 
-    fn accept(&mut self, now: Instant, listener: usize) {
-        for _ in 0..ACCEPT_TURN {
-            match self.listeners[listener].accept() {
-                Ok((stream, from)) => {
-                    let conn = ConnId(self.accepted);
-                    self.accepted += 1;
-                    net::tune_accepted(&stream, from.ip());
-                    if self.insert(Conn::new(conn, stream, false)).is_ok() {
-                        self.handle(now, Input::Accepted { conn, from });
-                    }
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                // The peer has gone already.
-                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => {
-                    self.accept_again = Some(now + ACCEPT_PAUSE);
-                    return;
-                }
-            }
-        }
-        // The kernel says only once that there are some; the rest gets its turn.
-        self.accept_again = Some(now);
-    }
-
     fn dial(&mut self, conn: ConnId, to: SocketAddr) -> io::Result<()> {
         let stream = TcpStream::from_std(net::dial(to)?);
-        self.insert(Conn::new(conn, stream, true))
+        self.insert(Conn::new(conn, stream, true)).map(drop)
     }
 
-    fn insert(&mut self, mut conn: Conn) -> io::Result<()> {
+    fn insert(&mut self, mut conn: Conn) -> io::Result<usize> {
         let entry = self.conns.vacant_entry();
         let (slot, id) = (entry.key(), conn.id);
         self.poll.registry().register(&mut conn.stream, Token(slot), Interest::READABLE | Interest::WRITABLE)?;
         entry.insert(conn);
         self.slots.insert(id, slot);
-        Ok(())
+        Ok(slot)
     }
 
     fn connected(&mut self, now: Instant, slot: usize) {
@@ -366,11 +322,15 @@ impl Driver {
 
     /// Takes a connection out; its socket closes when the answer is dropped.
     fn remove(&mut self, conn: ConnId) -> Option<Conn> {
-        let mut conn = self.conns.remove(self.slots.remove(&conn)?);
+        let mut conn = self.take_out(conn)?;
         if let Some(gather) = conn.out.take() {
             self.recycle(gather);
         }
         Some(conn)
+    }
+
+    fn take_out(&mut self, conn: ConnId) -> Option<Conn> {
+        Some(self.conns.remove(self.slots.remove(&conn)?))
     }
 
     /// A connection has ended by itself.
@@ -417,29 +377,6 @@ impl Driver {
                 }
             }
             (None, None) => self.recycle(done.gather),
-        }
-    }
-
-    fn datagrams(&mut self, now: Instant, socket: usize) {
-        let mut buf = [0; DATAGRAM_MAX];
-        for _ in 0..DATAGRAM_TURN {
-            match self.udp[socket].recv_from(&mut buf) {
-                Ok((n, from)) => self.handle(now, Input::Datagram { from, data: buf[..n].to_vec() }),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                // An error of an earlier datagram (its port is closed) is no error of this socket.
-                Err(_) => {}
-            }
-        }
-        if !self.udp_again.contains(&socket) {
-            self.udp_again.push(socket);
-        }
-    }
-
-    fn send_datagram(&mut self, to: SocketAddr, data: &[u8]) {
-        let fits = |s: &&UdpSocket| s.local_addr().is_ok_and(|a| a.is_ipv4() == to.is_ipv4());
-        if let Some(socket) = self.udp.iter().find(fits) {
-            // A datagram may be lost anywhere; whoever sent it sends it again.
-            let _ = socket.send_to(data, to);
         }
     }
 }

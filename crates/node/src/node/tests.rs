@@ -118,6 +118,55 @@ async fn a_folder_goes_from_one_to_the_other_in_all_formats() {
 }
 
 #[tokio::test]
+async fn two_torrents_move_in_two_threads() {
+    let yard = Yard::new();
+    let two = async |name: &str| {
+        let engine = engine::Config { shards: 2, limit_up: Some(1 << 30), ..engine::Config::default() };
+        let listen = Listen::At("127.0.0.1:0".parse().unwrap());
+        let config = NodeConfig { data_dir: Some(yard.at(name)), listen, engine, threads: 1 };
+        Node::start(config).await.unwrap()
+    };
+    let (a, b) = (two("a").await, two("b").await);
+    let torrents = [("x", 32 << 10), ("y", 64 << 10)].map(|(dir, piece)| content(&yard.at(dir), Format::Hybrid, piece));
+    for (m, dir) in torrents.iter().zip(["x", "y"]) {
+        run(&a, seed(m, &yard.at(dir).join("tree"))).await.unwrap();
+    }
+    // At once; the second by magnet, whose size is not known when it is placed.
+    let first = run(&b, get(&torrents[0], &yard.at("to-x"), a.listen_addrs()));
+    let target = Target::Get { dir: yard.at("to-y"), in_place: false };
+    let magnet = What::Magnet(Magnet::new(torrents[1].info.hashes));
+    let second = run(&b, Add { peers: a.listen_addrs().to_vec(), ..Add::new(magnet, target) });
+    let (first, second) = tokio::join!(first, second);
+    for (path, dir) in [(first, "x"), (second, "y")] {
+        same(&yard.at(dir).join("tree"), &path.unwrap());
+    }
+    for node in [&a, &b] {
+        let ids = node.torrents();
+        let mut homes = Vec::new();
+        for id in &ids {
+            let others = ids.clone();
+            let asked = node.ask(*id, move |part, now| {
+                let here: Vec<TorrentId> = others.into_iter().filter(|t| part.status(now, *t).is_some()).collect();
+                (std::thread::current().id(), part.index(), here)
+            });
+            let (thread, shard, here) = asked.await.unwrap();
+            assert_eq!(here, [*id], "it lives there alone");
+            homes.push((thread, shard));
+            assert!(node.status(*id).await.unwrap().complete);
+        }
+        assert!(homes[0].0 != homes[1].0 && homes[0].1 != homes[1].1, "{homes:?}");
+    }
+    // Where one was, the next one has room.
+    let id = a.torrents()[0];
+    a.remove(id).await;
+    run(&a, seed(&torrents[0], &yard.at("x/tree"))).await.unwrap();
+    let index = a.ask(a.torrents()[1], |part, _| part.index()).await.unwrap();
+    assert_eq!(index, base::ShardIndex(0));
+    b.shutdown().await;
+    a.shutdown().await;
+}
+
+#[tokio::test]
 async fn by_magnet() {
     for format in [Format::V1, Format::Hybrid] {
         let yard = Yard::new();

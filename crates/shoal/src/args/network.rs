@@ -4,6 +4,9 @@ use crate::failure::Failure;
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 
+/// Most shards of one node.
+const SHARDS_MAX: i64 = engine::Config::SHARDS_MAX as i64;
+
 /// How to talk to peers.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
@@ -38,6 +41,9 @@ pub struct NetworkArgs {
     /// Connections with peers of one torrent
     #[arg(long, value_name = "N", default_value_t = engine::Config::default().torrent_connections_max)]
     pub max_connections_per_torrent: usize,
+    /// Spread the torrents over so many threads [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=SHARDS_MAX))]
+    pub shards: Option<u16>,
     /// Whether connections are obfuscated
     #[arg(long, value_enum, default_value_t)]
     pub encryption: Encryption,

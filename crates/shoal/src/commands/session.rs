@@ -47,18 +47,20 @@ pub async fn start(
     limit_up: Option<Rate>,
 ) -> Result<Arc<Node>, Failure> {
     let limits = |rate: Option<Rate>| rate.map(|r| r.0);
+    let usual = NodeConfig::default();
     let engine = engine::Config {
         limit_down: limits(limit_down),
         limit_up: limits(limit_up),
         connections_max: network.max_connections,
         torrent_connections_max: network.max_connections_per_torrent,
-        ..engine::Config::default()
+        shards: network.shards.map_or(usual.engine.shards, usize::from),
+        ..usual.engine
     };
     let config = NodeConfig {
         data_dir: global.data_dir.clone(),
         listen: network.listen.map_or(unless_said, Listen::At),
         engine,
-        ..NodeConfig::default()
+        ..usual
     };
     match Node::start(config).await {
         Ok(node) => Ok(Arc::new(node)),
