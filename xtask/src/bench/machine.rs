@@ -28,6 +28,7 @@ pub(super) fn about(programs: &Programs) -> Result<BTreeMap<String, String>> {
     let control = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
     say("congestion control", control.trim().to_owned());
     say("rustc", first_line("rustc", &["--version"]));
+    say("sources", commit());
     say("ours", build(&programs.ours)?);
     if let Some(before) = &programs.before {
         say("before", build(before)?);
@@ -46,14 +47,16 @@ fn build(binary: &Path) -> Result<String> {
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let digest: String = Sha1::digest(&bytes).iter().take(5).map(|b| format!("{b:02x}")).collect();
     let version = first_line(&binary.to_string_lossy(), &["--version"]);
-    Ok(format!("{version}, commit {}, binary {digest}", commit()))
+    Ok(format!("{version}, binary {digest}"))
 }
 
 fn commit() -> String {
     let id = run::output(&mut run::command("git", &["rev-parse", "--short=10", "HEAD"])).unwrap_or_default();
-    let dirty = run::output(&mut run::command("git", &["status", "--porcelain", "--untracked-files=no"]));
+    // The page that this writes is in docs.
+    let tracked = ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs"];
+    let dirty = run::output(&mut run::command("git", &tracked));
     let changed = if dirty.is_ok_and(|d| d.trim().is_empty()) { "" } else { " with changes" };
-    format!("{}{changed}", id.trim())
+    format!("commit {}{changed}", id.trim())
 }
 
 fn first_line(program: &str, args: &[&str]) -> String {

@@ -24,6 +24,7 @@ Ours beside libtorrent, rqbit, aria2 and mktorrent, written by `cargo xtask benc
   start*, where it is shown: until it takes connections). The others are daemons that run already when their clock starts.
 - CPU is that of the whole process, user and kernel, in seconds a GiB; for ours it begins with the process, for the others when they are handed the
   torrent. Memory is `VmHWM`, what was resident at most; *own* of it is anonymous memory, the rest pages of files, the program's text among them.
+- *Best of the others* names who it is, and of how many that were measured in the same comparison.
 - Every file that was transferred was compared with its source byte for byte, every torrent's info-hash with that of another program.
 - All in a network namespace with only the loopback device, one small tracker in the harness, TCP, no encryption.
 - Before each run as much memory is touched and freed as it will write, since a first touch of a page costs several times its second here.
@@ -65,7 +66,7 @@ fn outcomes(record: &Record) -> String {
             continue;
         };
         let (best, ratio) = outcome.best.map_or_else(Default::default, |(value, who)| {
-            (format!("{} ({who})", tables::number(value)), format!("{:.2}", outcome.ours / value))
+            (format!("{} ({who}, of {})", tables::number(value), outcome.of), format!("{:.2}", outcome.ours / value))
         });
         let met = if outcome.met() { "met" } else { "**not met**" };
         let ours = tables::number(outcome.ours);
@@ -90,7 +91,7 @@ mod tests {
         let page = page(&Record { about: [("kernel".to_owned(), "6.1".to_owned())].into(), rows });
         for line in [
             "| kernel | 6.1 |",
-            "| one to one, 2 GiB: wall s | 1.50 | 4.00 (rqbit:rqbit) | 0.38 | at most 0.85 of the best | met |",
+            "| one to one, 2 GiB: wall s | 1.50 | 4.00 (rqbit:rqbit, of 1) | 0.38 | at most 0.85 of the best | met |",
             "| 2,000 idle peers: KiB each | not measured | | | at most 4 | |",
             "| ours:ours | 1.50 (1.00 to 2.00) |",
         ] {

@@ -99,6 +99,8 @@ pub(super) struct Outcome {
     pub(super) ours: f64,
     /// The best of the others, and who that is.
     pub(super) best: Option<(f64, &'static str)>,
+    /// Of how many it is the best.
+    pub(super) of: usize,
     /// The most that ours may be.
     pub(super) limit: f64,
 }
@@ -116,11 +118,12 @@ impl Target {
         let figure = |case: &str| record.figures(self.bench, case).get(self.figure).map(|all| median(all));
         let ours = figure(self.ours)?;
         Some(match self.goal {
-            Goal::Most(limit) => Outcome { ours, best: None, limit },
+            Goal::Most(limit) => Outcome { ours, best: None, of: 0, limit },
             Goal::Share(most, cases) => {
-                let all = cases.iter().filter_map(|case| Some((figure(case)?, *case)));
-                let best = all.min_by(|a, b| a.0.total_cmp(&b.0))?;
-                Outcome { ours, best: Some(best), limit: best.0 * most }
+                let all: Vec<_> = cases.iter().filter_map(|case| Some((figure(case)?, *case))).collect();
+                let of = all.len();
+                let best = all.into_iter().min_by(|a, b| a.0.total_cmp(&b.0))?;
+                Outcome { ours, best: Some(best), of, limit: best.0 * most }
             }
         })
     }
@@ -149,7 +152,7 @@ mod tests {
         let rows = rows.map(|(case, value)| row("swarm", case, "wall_s", value)).to_vec();
         let record = Record { rows, ..Record::default() };
         let wall = target("", "swarm", "ours", "wall_s", share(0.5, SWARMS)).outcome(&record).unwrap();
-        assert_eq!(wall, Outcome { ours: 2.0, best: Some((3.0, "rqbit")), limit: 1.5 });
+        assert_eq!(wall, Outcome { ours: 2.0, best: Some((3.0, "rqbit")), of: 2, limit: 1.5 });
         assert!(!wall.met());
         assert_eq!(target("", "swarm", "ours", "cpu_s", share(0.8, SWARMS)).outcome(&record), None);
     }
