@@ -5,8 +5,11 @@ use crate::rope::Rope;
 use bytes::{Bytes, BytesMut};
 use std::io::{self, IoSliceMut, Read};
 
-/// Chunks read at once.
-const CHUNKS: usize = 16;
+/// Chunks read at once while there is much to read: fewer calls, fewer acknowledgements, larger batches for the disk.
+const CHUNKS: usize = 64;
+
+/// Chunks read at once otherwise.
+const CHUNKS_CALM: usize = 16;
 
 /// Bytes read at once at most.
 pub(crate) const READ_MAX: usize = CHUNKS * CHUNK;
@@ -35,12 +38,14 @@ pub(crate) enum Got {
 pub(crate) struct Reader {
     pool: Pool,
     chunks: Vec<BytesMut>,
+    /// The last read has filled all that it was given.
+    busy: bool,
 }
 
 impl Reader {
     /// Reads up to `limit` bytes, which must not be none.
     pub(crate) fn read(&mut self, from: &mut impl Read, limit: usize) -> Got {
-        let limit = limit.min(READ_MAX);
+        let limit = limit.min(if self.busy { READ_MAX } else { CHUNKS_CALM * CHUNK });
         let wanted = limit.div_ceil(CHUNK);
         while self.chunks.len() < wanted {
             let chunk = self.pool.take();
@@ -62,6 +67,7 @@ impl Reader {
             }
         };
         let drained = n < limit;
+        self.busy = n >= CHUNKS_CALM * CHUNK;
         if n <= SMALL {
             return Got::Bytes { data: Rope::from(Bytes::copy_from_slice(&self.chunks[0][..n])), drained };
         }
@@ -89,11 +95,14 @@ mod tests {
 
     #[test]
     fn reads_what_is_there_within_the_limit() {
-        let body: Vec<u8> = (0..600_000u32).map(|i| (i % 253) as u8).collect();
+        let mut most = CHUNKS_CALM * CHUNK;
+        let body: Vec<u8> = (0..1_400_000u32).map(|i| (i % 253) as u8).collect();
         let (mut from, mut reader, mut back) = (&body[..], Reader::default(), Vec::new());
-        for limit in [1, 100, 5000, 16_384, 16_385, 300_000, 300_000] {
+        for limit in [1, 100, 5000, 16_384, 16_385, 300_000, 600_000, 300_000] {
             let Got::Bytes { data, drained } = reader.read(&mut from, limit) else { panic!("there is more") };
-            assert_eq!((data.len(), drained), (limit.min(READ_MAX), false));
+            // A read that was filled lets the next one be larger.
+            assert_eq!((data.len(), drained), (limit.min(most), false));
+            most = if data.len() >= CHUNKS_CALM * CHUNK { READ_MAX } else { CHUNKS_CALM * CHUNK };
             back.extend(data.to_vec());
         }
         let Got::Bytes { data, drained: true } = reader.read(&mut from, READ_MAX) else { panic!("the rest") };
