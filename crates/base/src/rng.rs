@@ -8,12 +8,16 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 /// A seeded stream of random numbers. Not `Clone`: two users of one stream would be correlated; see [`Rng::fork`].
 #[derive(Debug)]
-pub struct Rng(Box<ChaCha8Rng>);
+pub struct Rng {
+    seed: [u8; 32],
+    /// Made when it is first drawn from: it is ten times as large as its seed, and most of thousands of torrents never draw.
+    stream: Option<Box<ChaCha8Rng>>,
+}
 
 impl Rng {
     /// A stream from 32 bytes of entropy. Real nodes draw them from the system.
     pub fn from_entropy(seed: [u8; 32]) -> Self {
-        Rng(Box::new(ChaCha8Rng::from_seed(seed)))
+        Rng { seed, stream: None }
     }
 
     /// The stream that belongs to `seed`. For the lab and for tests.
@@ -33,19 +37,23 @@ impl Rng {
         Rng::from_entropy(bytes)
     }
 
+    fn stream(&mut self) -> &mut ChaCha8Rng {
+        self.stream.get_or_insert_with(|| Box::new(ChaCha8Rng::from_seed(self.seed)))
+    }
+
     /// The next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.0.next_u64()
+        self.stream().next_u64()
     }
 
     /// The next 32 bits.
     pub fn next_u32(&mut self) -> u32 {
-        self.0.next_u32()
+        self.stream().next_u32()
     }
 
     /// Fills `out` with random bytes.
     pub fn fill(&mut self, out: &mut [u8]) {
-        self.0.fill_bytes(out);
+        self.stream().fill_bytes(out);
     }
 
     /// A number in `0..n`; 0 when `n` is 0. The bias (under n / 2^64) does not matter for choices.

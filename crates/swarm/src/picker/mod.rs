@@ -117,11 +117,14 @@ impl Picker {
     /// are never asked for: they count as received from nobody, and the disk fills them in. For pieces that aren't open.
     /// The first block of a piece is always asked for.
     pub fn set_padding(&mut self, piece: PieceIndex, bytes: u32) {
-        if piece.0 < self.geometry.piece_count() {
-            self.padding.insert(piece.0, bytes);
-            if self.data_blocks(piece) == self.geometry.block_count(piece) {
-                self.padding.remove(&piece.0);
-            }
+        if bytes == 0 || piece.0 >= self.geometry.piece_count() {
+            // An empty map would keep room for some.
+            self.padding.remove(&piece.0);
+            return;
+        }
+        self.padding.insert(piece.0, bytes);
+        if self.data_blocks(piece) == self.geometry.block_count(piece) {
+            self.padding.remove(&piece.0);
         }
     }
 

@@ -240,7 +240,12 @@ impl<P: Payload> Torrent<P> {
 
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Output<P>> {
-        base::pop_or_trim(&mut self.out)
+        let output = base::pop_or_trim(&mut self.out);
+        if output.is_none() && self.sessions.is_empty() && self.out.capacity() > 0 {
+            // Thousands of torrents have nobody, and nothing to say for hours.
+            self.out = VecDeque::new();
+        }
+        output
     }
 
     /// When to handle [`Input::Tick`], if nothing else happens before.
