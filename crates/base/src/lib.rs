@@ -5,10 +5,11 @@
 
 pub mod bencode;
 mod bitfield;
+mod conn_map;
 mod flat;
 mod geometry;
 mod ids;
-mod ids_map;
+
 mod layout;
 mod magnet;
 pub mod merkle;
@@ -23,12 +24,12 @@ pub mod size;
 mod time;
 
 pub use bitfield::Bitfield;
+pub use conn_map::ConnMap;
 pub use flat::FlatMap;
 pub use geometry::{BLOCK_SIZE, Geometry, GeometryError};
 pub use ids::{
     BlockIndex, ConnId, FileIndex, Hex, InfoHash, InfoHashes, JobId, PeerId, PieceIndex, ShardIndex, TorrentId,
 };
-pub use ids_map::ConnMap;
 pub use layout::{FileEntry, FileKind, Layout, Span};
 pub use magnet::{Magnet, MagnetError};
 pub use metainfo::{Info, Metainfo, MetainfoError};

@@ -6,10 +6,15 @@
 use crate::{BLOCK, Block, Lane};
 use std::arch::x86_64::*;
 
+/// True if the machine has all the instructions that are used here.
+fn found() -> bool {
+    is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("sse4.1")
+}
+
 /// Takes in the blocks of all lanes. False if the machine lacks the instructions.
 #[expect(unsafe_code, reason = "code for instructions that were found just before")]
 pub(crate) fn sha1(lanes: &mut [Lane<'_, [u32; 5]>]) -> bool {
-    let found = is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1");
+    let found = found();
     if found {
         // SAFETY: the machine has what the function was compiled for.
         unsafe { sha1_found(lanes) };
@@ -20,7 +25,7 @@ pub(crate) fn sha1(lanes: &mut [Lane<'_, [u32; 5]>]) -> bool {
 /// Takes in the blocks of all lanes. False if the machine lacks the instructions.
 #[expect(unsafe_code, reason = "code for instructions that were found just before")]
 pub(crate) fn sha256(lanes: &mut [Lane<'_, [u32; 8]>]) -> bool {
-    let found = is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1");
+    let found = found();
     if found {
         // SAFETY: the machine has what the function was compiled for.
         unsafe { sha256_found(lanes) };

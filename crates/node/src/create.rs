@@ -5,8 +5,9 @@
 //! told. The format is [`base::metainfo::create`]'s business.
 
 use crate::disk::check::Meter;
+use crate::disk::lanes;
 use base::metainfo::create::{Draft, Facts, Format, Source};
-use base::{FileIndex, Info, Metainfo, MetainfoError, PieceDigest, PieceHasher, PieceIndex, Plan};
+use base::{FileIndex, Info, Metainfo, MetainfoError, PieceDigest, PieceIndex, Plan};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -15,10 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes read at once of each piece.
-const READ: usize = 256 * 1024;
-/// Pieces that are hashed side by side by one thread.
-const LANES: u32 = 4;
 /// Folders in folders; deeper ones are refused.
 const DEPTH_MAX: usize = 128;
 
@@ -203,18 +200,17 @@ fn hash(draft: &Draft, files: &[Found], threads: usize, meter: &Meter) -> Result
     let pieces = geometry.piece_count();
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if threads == 0 { cores() } else { threads }.clamp(1, pieces.max(1) as usize);
-    // A few large pieces are rather spread over the threads.
-    let lanes = (pieces / threads as u32).clamp(1, LANES);
+    let at_once = lanes::at_once(pieces as usize, threads) as u32;
     let next = AtomicU32::new(0);
     let shared = Mutex::new(Ok(vec![PieceDigest { sha1: None, merkle: None }; pieces as usize]));
     let work = || {
         let mut hands = Hands { draft, files, open: None, meter };
-        let mut bufs = vec![Vec::new(); lanes as usize];
+        let mut bufs = Vec::new();
         let mut found = Vec::new();
         let mut failed = None;
         loop {
-            let first = next.fetch_add(lanes, Ordering::Relaxed);
-            let group: Vec<_> = (first..first.saturating_add(lanes)).filter_map(|i| geometry.piece(i)).collect();
+            let first = next.fetch_add(at_once, Ordering::Relaxed);
+            let group: Vec<_> = (first..first.saturating_add(at_once)).filter_map(|i| geometry.piece(i)).collect();
             if group.is_empty() {
                 break;
             }
@@ -253,27 +249,15 @@ struct Hands<'a> {
 }
 
 impl Hands<'_> {
-    /// The digests of several pieces, of each of which a part is read in turn and hashed beside those of the others.
-    fn pieces(&mut self, group: &[PieceIndex], bufs: &mut [Vec<u8>]) -> Result<Vec<PieceDigest>, CreateError> {
+    /// The digests of several pieces.
+    fn pieces(&mut self, group: &[PieceIndex], bufs: &mut Vec<Vec<u8>>) -> Result<Vec<PieceDigest>, CreateError> {
         let plan: &Plan = self.draft.plan();
-        let mut hashers: Vec<_> = group.iter().map(|piece| PieceHasher::new(plan, *piece)).collect();
-        loop {
-            let mut sum = 0;
-            for ((piece, hasher), buf) in group.iter().zip(&hashers).zip(bufs.iter_mut()) {
-                let left = plan.geometry.piece_len(*piece) - hasher.fed();
-                buf.resize(READ.min(left as usize), 0);
-                sum += buf.len();
-                self.fill(plan.geometry.piece_offset(*piece) + u64::from(hasher.fed()), buf)?;
-            }
-            if sum == 0 {
-                break;
-            }
-            let parts: Vec<[&[u8]; 1]> = bufs.iter().map(|b| [&b[..]]).collect();
-            let mut feeds: Vec<_> = hashers.iter_mut().zip(parts.iter().map(|p| &p[..])).collect();
-            PieceHasher::update_all(&mut feeds);
-            self.meter.bytes.fetch_add(sum as u64, Ordering::Relaxed);
-        }
-        Ok(hashers.into_iter().zip(group).map(|(hasher, piece)| hasher.digest(plan, *piece)).collect())
+        let hashers = lanes::hash(plan, group, bufs, |offset, buf| {
+            self.fill(offset, buf)?;
+            self.meter.bytes.fetch_add(buf.len() as u64, Ordering::Relaxed);
+            Ok::<_, CreateError>(true)
+        })?;
+        Ok(hashers.into_iter().zip(group).filter_map(|(hasher, piece)| Some(hasher?.digest(plan, *piece))).collect())
     }
 
     /// Reads what lies at `offset` of the whole; padding is zeros.

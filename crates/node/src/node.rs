@@ -98,7 +98,7 @@ pub struct Node {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    inbox: Loops,
+    loops: Loops,
     store: Store,
     events: broadcast::Sender<NodeEvent>,
     torrents: Mutex<Torrents>,
@@ -147,10 +147,10 @@ impl Node {
         }
         engine_config.port = listen.first().map_or(0, SocketAddr::port);
         let (news_tx, news) = mpsc::channel(NEWS_MAX);
-        let inbox = Loops::start(Clock::start(), engine_config, rng, sockets, &news_tx)?;
+        let loops = Loops::start(Clock::start(), engine_config, rng, sockets, &news_tx)?;
         let store = opening.await.map_err(std::io::Error::other)??;
         let inner = Arc::new(Inner {
-            inbox,
+            loops,
             store,
             events: broadcast::channel(EVENTS_MAX).0,
             torrents: Mutex::default(),
@@ -188,8 +188,7 @@ impl Node {
     /// # Errors
     /// If it is there already.
     pub async fn add(&self, add: Add) -> Result<TorrentId, NodeError> {
-        let id = self.add_all(vec![add]).pop();
-        id.unwrap_or_else(|| Err(NodeError::Path("nothing to add".into())))
+        self.add_all(vec![add]).pop().expect("an answer for each that is added")
     }
 
     /// Adds many at once, on the tokio runtime that this is called on. Each is added as by [`Node::add`]; together they open
@@ -208,7 +207,7 @@ impl Node {
                 torrents.all.insert(id, torrent.clone());
             }
             let bytes = if let What::Torrent(m) = &add.what { m.info.layout.total() } else { 0 };
-            messages.extend(self.inner.inbox.place(id, torrent.hashes(), bytes));
+            messages.extend(self.inner.loops.place(id, torrent.hashes(), bytes));
             messages.push(Msg::Input(Input::Add(id, Box::new(add.for_engine()))));
             if add.sequential {
                 messages.push(Msg::Input(Input::Command(id, Command::Sequential(true))));
@@ -221,7 +220,7 @@ impl Node {
             Ok(id)
         };
         let ids = adds.into_iter().map(add).collect();
-        self.inner.inbox.put(&mut messages);
+        self.inner.loops.put(&mut messages);
         open::open(&self.inner, to_open);
         ids
     }
@@ -246,7 +245,7 @@ impl Node {
         if let Some(torrent) = torrent {
             torrent.meter.stop.store(true, Ordering::Relaxed);
             self.inner.close(&torrent).await;
-            self.inner.inbox.forget(id);
+            self.inner.loops.forget(id);
             if let Some(path) = torrent.final_path() {
                 self.inner.saved(self.inner.store.delete(&path).await);
             }
@@ -263,7 +262,7 @@ impl Node {
     /// How all torrents together are doing: one question for each shard, however many they are.
     pub async fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for ids in self.inner.inbox.by_shard(self.torrents()) {
+        for ids in self.inner.loops.by_shard(self.torrents()) {
             let sum = move |engine: &Part<crate::Rope>, now, ids: &[TorrentId]| {
                 ids.iter().filter_map(|id| engine.status(now, *id)).fold(Totals::default(), |sum, status| Totals {
                     peers: sum.peers + status.peers,
@@ -334,7 +333,7 @@ impl Node {
         let (tx, rx) = oneshot::channel();
         // Whoever asked may have gone.
         let answer = move |engine: &Part<crate::Rope>, now| drop(tx.send(question(engine, now)));
-        self.inner.inbox.put_one(Msg::Ask(torrent, Box::new(answer)));
+        self.inner.loops.put_one(Msg::Ask(torrent, Box::new(answer)));
         rx.await.ok()
     }
 
@@ -346,7 +345,7 @@ impl Node {
         self.inner.tell(Input::Shutdown);
         let mut finished = self.finished.clone();
         let ended = tokio::time::timeout(SHUTDOWN_LIMIT, finished.wait_for(|f| *f)).await;
-        let threads = self.inner.inbox.halt();
+        let threads = self.inner.loops.halt();
         if ended.is_ok() {
             // The first has said that it is done, so the others are, too; a panic was reported by itself.
             let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
@@ -360,7 +359,7 @@ impl Node {
 /// Dropped without [`Node::shutdown`], a node ends as if it was killed: nothing is said to anybody, nothing is saved.
 impl Drop for Node {
     fn drop(&mut self) {
-        self.inner.inbox.halt();
+        self.inner.loops.halt();
     }
 }
 
@@ -377,7 +376,7 @@ impl Inner {
     }
 
     fn tell(&self, input: Input<crate::Rope>) {
-        self.inbox.put_one(Msg::Input(input));
+        self.loops.put_one(Msg::Input(input));
     }
 
     fn event(&self, torrent: TorrentId, event: Event) {
@@ -407,8 +406,8 @@ impl Inner {
     /// Lets the disk finish what it has of a torrent, and closes its files.
     async fn close(&self, torrent: &Torrent) {
         let (tx, rx) = oneshot::channel();
-        self.inbox.put_one(Msg::Storage(torrent.id, None));
-        self.inbox.put_one(Msg::Disk(Work::Close(torrent.id, tx)));
+        self.loops.put_one(Msg::Storage(torrent.id, None));
+        self.loops.put_one(Msg::Disk(Work::Close(torrent.id, tx)));
         // If the loop has ended, so has the disk.
         let _ = rx.await;
     }

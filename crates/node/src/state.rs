@@ -172,9 +172,8 @@ impl Glimpse {
     }
 }
 
-/// Columns of a [`Saved`], in the order of [`read_row`].
-const COLUMNS: &str = "path, at, v1, v2, complete, good, partial, stamps, synced, boot, length(metainfo), \
-                       substr(metainfo, 1, 1024), substr(metainfo, max(1, length(metainfo) - 1023))";
+/// Columns of a [`Saved`], in the order of [`read_row`]; a [`Glimpse`] follows.
+const COLUMNS: &str = "path, at, v1, v2, complete, good, partial, stamps, synced, boot, length(metainfo)";
 
 /// Rows that are written or asked for in one statement; SQLite takes 32,766 values.
 const ROWS_MAX: usize = 1024;
@@ -230,7 +229,10 @@ impl Store {
         let mut found = HashMap::with_capacity(paths.len());
         for paths in paths.chunks(ROWS_MAX) {
             let marks = vec!["?"; paths.len()].join(",");
-            let text = format!("SELECT {COLUMNS} FROM torrents WHERE path IN ({marks})");
+            let text = format!(
+                "SELECT {COLUMNS}, substr(metainfo, 1, {GLIMPSE}), substr(metainfo, max(1, length(metainfo) - {GLIMPSE} + 1))
+                FROM torrents WHERE path IN ({marks})"
+            );
             let query = paths.iter().fold(sqlx::query(AssertSqlSafe(text)), |q, p| q.bind(p.as_os_str().as_bytes()));
             self.count();
             // A statement of so many marks is not worth keeping.

@@ -5,16 +5,11 @@
 //! bytes not being zeros, and a safe one: the piece is hashed when the rest has come, and a wrong guess costs
 //! fetching it again.
 
+use super::lanes;
 use super::storage::{DiskError, Storage};
-use base::{Bitfield, BlockIndex, PieceHasher, PieceIndex};
+use base::{Bitfield, BlockIndex, PieceIndex};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
-/// Bytes read at once of each piece.
-const READ: usize = 256 * 1024;
-
-/// Pieces that are hashed side by side by one thread.
-const LANES: usize = 4;
 
 /// Bytes at the end of a block that tell whether it was written. Writes go on from the front, so a block cut short by a
 /// kill ends in zeros.
@@ -64,16 +59,16 @@ pub fn check(storage: &Storage, which: &Bitfield, options: Options, meter: &Mete
     let next = AtomicUsize::new(0);
     let pieces: Vec<PieceIndex> = which.ones().filter_map(|i| geometry.piece(i)).collect();
     let threads = options.threads.clamp(1, pieces.len().max(1));
-    // A few large pieces are rather spread over the threads.
-    let lanes = (pieces.len() / threads).clamp(1, LANES);
+    let at_once = lanes::at_once(pieces.len(), threads);
     let work = || {
-        let mut found = Found { bufs: vec![Vec::new(); lanes], good: Vec::new(), partial: Vec::new(), rotten: 0 };
+        let mut found = Found::default();
         let mut result = Ok(());
-        while let Some(rest) = pieces.get(next.fetch_add(lanes, Ordering::Relaxed)..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = pieces.get(next.fetch_add(at_once, Ordering::Relaxed)..).filter(|rest| !rest.is_empty())
+        {
             if meter.stop.load(Ordering::Relaxed) {
                 break;
             }
-            let group = &rest[..lanes.min(rest.len())];
+            let group = &rest[..at_once.min(rest.len())];
             result = found.pieces(storage, group, options);
             let bytes = group.iter().map(|piece| u64::from(geometry.piece_len(*piece))).sum();
             meter.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -108,6 +103,7 @@ pub fn check(storage: &Storage, which: &Bitfield, options: Options, meter: &Mete
 }
 
 /// What one thread found.
+#[derive(Default)]
 struct Found {
     bufs: Vec<Vec<u8>>,
     good: Vec<PieceIndex>,
@@ -118,45 +114,23 @@ struct Found {
 impl Found {
     fn pieces(&mut self, storage: &Storage, group: &[PieceIndex], options: Options) -> Result<(), DiskError> {
         let plan = storage.plan();
-        let len = |piece: PieceIndex| plan.geometry.piece_len(piece);
-        let there =
-            |p: &PieceIndex| !options.skip_holes || storage.has_data(plan.geometry.piece_offset(*p), len(*p).into());
-        let mut lanes: Vec<(PieceIndex, PieceHasher)> =
-            group.iter().filter(|p| there(p)).map(|p| (*p, PieceHasher::new(plan, *p))).collect();
-        let mut missing = Vec::new();
-        loop {
-            let (mut used, mut failed) = (0, None);
-            lanes.retain(|(piece, hasher)| {
-                let buf = &mut self.bufs[used];
-                buf.resize(READ.min((len(*piece) - hasher.fed()) as usize), 0);
-                match storage.read(plan.geometry.piece_offset(*piece) + u64::from(hasher.fed()), buf) {
-                    Ok(()) => used += 1,
-                    Err(e) if e.is_missing() => {
-                        missing.push(*piece);
-                        return false;
-                    }
-                    Err(e) => failed = Some(e),
-                }
-                true
-            });
-            if let Some(e) = failed {
-                return Err(e);
-            }
-            let parts: Vec<[&[u8]; 1]> = self.bufs[..used].iter().map(|b| [&b[..]]).collect();
-            if parts.iter().all(|[part]| part.is_empty()) {
-                break;
-            }
-            let mut feeds: Vec<_> = lanes.iter_mut().map(|(_, h)| h).zip(parts.iter().map(|p| &p[..])).collect();
-            PieceHasher::update_all(&mut feeds);
-        }
-        for (piece, hasher) in lanes {
-            if hasher.finish(plan, piece) {
-                self.good.push(piece);
-            } else {
-                self.bad(storage, piece, true, options)?;
+        let there = |p: &PieceIndex| {
+            let len = plan.geometry.piece_len(*p);
+            !options.skip_holes || storage.has_data(plan.geometry.piece_offset(*p), len.into())
+        };
+        let group: Vec<PieceIndex> = group.iter().copied().filter(there).collect();
+        let hashers = lanes::hash(plan, &group, &mut self.bufs, |offset, buf| match storage.read(offset, buf) {
+            Ok(()) => Ok(true),
+            Err(e) if e.is_missing() => Ok(false),
+            Err(e) => Err(e),
+        })?;
+        for (piece, hasher) in group.into_iter().zip(hashers) {
+            match hasher.map(|hasher| hasher.finish(plan, piece)) {
+                Some(true) => self.good.push(piece),
+                whole => self.bad(storage, piece, whole.is_some(), options)?,
             }
         }
-        missing.into_iter().try_for_each(|piece| self.bad(storage, piece, false, options))
+        Ok(())
     }
 
     /// A piece that is not good, though all of it is `there`, or because not all of it is.

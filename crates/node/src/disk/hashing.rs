@@ -142,26 +142,20 @@ impl Hashing {
 
     /// Drops what is kept of a piece.
     pub(crate) fn forget(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        self.round();
         self.take(torrent, piece);
     }
 
     /// Drops what is kept of a torrent.
     pub(crate) fn forget_all(&mut self, torrent: TorrentId) {
-        self.round();
-        let bytes = &mut self.early_bytes;
-        self.open.retain(|(t, _), open| {
-            let keep = *t != torrent;
-            if !keep {
-                *bytes -= open.early.values().map(Payload::len).sum::<usize>();
-            }
-            keep
-        });
+        let pieces: Vec<PieceIndex> =
+            self.open.keys().filter(|(t, _)| *t == torrent).map(|(_, piece)| *piece).collect();
+        pieces.into_iter().for_each(|piece| drop(self.take(torrent, piece)));
     }
 
     fn take(&mut self, torrent: TorrentId, piece: PieceIndex) -> Option<Open> {
         let open = self.open.remove(&(torrent, piece))?;
         self.early_bytes -= open.early.values().map(Payload::len).sum::<usize>();
+        self.ready_bytes -= open.ready.iter().map(Payload::len).sum::<usize>();
         Some(open)
     }
 }

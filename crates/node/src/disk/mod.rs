@@ -11,6 +11,7 @@ pub mod check;
 mod files;
 pub(crate) mod gather;
 mod hashing;
+pub(crate) mod lanes;
 pub(crate) mod mailbox;
 mod progress;
 mod storage;

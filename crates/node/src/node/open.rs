@@ -226,7 +226,7 @@ async fn begin(inner: &Arc<Inner>, looked: Vec<Looked>) {
     }
     // The rows come before the first byte: what a kill leaves behind is known as ours.
     inner.save_rows(rows).await;
-    inner.inbox.put(&mut messages);
+    inner.loops.put(&mut messages);
     inner.events(events).await;
     complete.retain(|torrent| torrent.state().open.as_ref().is_some_and(|open| !open.synced));
     if !complete.is_empty() {
@@ -290,7 +290,7 @@ async fn sync(inner: Weak<Inner>, torrents: Vec<Arc<Torrent>>) {
         let written = torrent.state().open.as_ref().is_some_and(|open| open.progress.is_some());
         if written {
             let (tx, rx) = oneshot::channel();
-            inner.inbox.put_one(Msg::Disk(Work::Sync(torrent.id, tx)));
+            inner.loops.put_one(Msg::Disk(Work::Sync(torrent.id, tx)));
             match rx.await {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => {
