@@ -25,6 +25,10 @@ use tokio::sync::oneshot;
 const SYNC_DELAY: Duration = Duration::from_secs(5);
 /// Torrents opened together. Further ones wait for the next turn, so that what they hold meanwhile can be used again.
 const BATCH_MAX: usize = 512;
+/// Small torrents that one hasher hands on together.
+const TOGETHER_MAX: usize = 16;
+/// Their bytes: what is hashed in a few milliseconds.
+const TOGETHER_BYTES_MAX: u64 = 8 << 20;
 
 /// Torrents that wait to be opened, and whether somebody is at it.
 #[derive(Default)]
@@ -145,11 +149,22 @@ async fn try_glance(inner: &Arc<Inner>, new: Vec<(Arc<Torrent>, Arc<Metainfo>)>)
     Ok(looked)
 }
 
-/// Hashes one torrent after the other.
+/// Hashes one torrent after the other. Small ones are handed on together, so that they share a transaction however fast
+/// the disk is; none of them waits for a long one.
 async fn hash(inner: Arc<Inner>, tasks: Arc<Mutex<std::vec::IntoIter<Task>>>) {
     let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let (mut done, mut bytes) = (Vec::new(), 0);
     while let Some(task) = next() {
-        let _permit = inner.checks.acquire().await;
+        bytes += task.plan.layout.total();
+        let permit = inner.checks.try_acquire().ok();
+        if permit.is_none() || done.len() >= TOGETHER_MAX || bytes > TOGETHER_BYTES_MAX {
+            put(&inner, done.drain(..));
+            bytes = task.plan.layout.total();
+        }
+        let _permit = match permit {
+            Some(permit) => Ok(permit),
+            None => inner.checks.acquire().await,
+        };
         let torrent = task.torrent.clone();
         let look = {
             let inner = inner.clone();
@@ -159,8 +174,9 @@ async fn hash(inner: Arc<Inner>, tasks: Arc<Mutex<std::vec::IntoIter<Task>>>) {
             }
         };
         let result = blocking(look).await.and_then(|result| result);
-        put(&inner, [Waiting::Looked(Box::new(Looked { torrent, result }))]);
+        done.push(Waiting::Looked(Box::new(Looked { torrent, result })));
     }
+    put(&inner, done);
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
