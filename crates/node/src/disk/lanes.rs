@@ -1,5 +1,5 @@
 //! Hashes several pieces side by side, a stretch of each at a time: one alone leaves the core waiting for its own rounds
-//! ([`hash`]).
+//! ([`PieceHasher::update_all`]).
 
 use base::{PieceHasher, PieceIndex, Plan};
 
