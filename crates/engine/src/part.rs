@@ -29,6 +29,7 @@ impl<P: Payload> Part<P> {
     /// The parts of an engine without torrents, as many as `config` says. `rng` is their only source of chance.
     pub fn all(now: Instant, config: Config, mut rng: Rng) -> Vec<Part<P>> {
         let settings = Arc::new(Settings {
+            peer_id: config.peer_id,
             client: config.client.clone(),
             port: config.port,
             connections_max: config.torrent_connections_max,

@@ -41,6 +41,8 @@ use std::sync::Arc;
 /// Settings that all torrents of an engine share.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Who we are.
+    pub peer_id: base::PeerId,
     /// Name and version, told to peers.
     pub client: String,
     /// The port that peers can reach us on; 0: none.
@@ -73,6 +75,7 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
+            peer_id: base::PeerId([0; 20]),
             client: "Shoal".into(),
             port: 0,
             connections_max: 50,

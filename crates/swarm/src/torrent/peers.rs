@@ -28,6 +28,8 @@ const QUIET_PAUSE: Duration = Duration::from_secs(5);
 const VAIN_DIALS_MAX: u8 = 8;
 /// With fewer sessions than this, somebody may be waiting for others every second.
 const SESSIONS_FEW: usize = 10;
+/// Connections to the same peer that begin within this are two halves of one meeting.
+const AT_ONCE: Duration = Duration::from_secs(10);
 /// How often one useless peer makes room for an address that was not tried yet.
 const TURNOVER: Duration = Duration::from_secs(120);
 
@@ -98,9 +100,12 @@ impl<P: Payload> Torrent<P> {
         if self.candidates.is_banned(peer.addr) {
             return Some(CloseReason::Banned);
         }
-        let same = self.sessions.values().find(|s| s.peer_id == peer.peer_id).map(|s| s.slot);
-        if same.is_some() {
-            return Some(CloseReason::Duplicate);
+        let old = self.sessions.values().find(|s| s.peer_id == peer.peer_id);
+        if let Some((slot, better)) = old.map(|old| (old.slot, self.is_the_better_half(now, old, peer))) {
+            if !better {
+                return Some(CloseReason::Duplicate);
+            }
+            self.close(now, slot, CloseReason::Duplicate);
         }
         if self.sessions.len() >= self.settings.connections_max {
             match self.least_useful(now) {
@@ -109,6 +114,18 @@ impl<P: Payload> Torrent<P> {
             }
         }
         None
+    }
+
+    /// Two who dial each other at once have two connections, and if each kept its first one, both would be closed, again and
+    /// again. Both keep the one that was dialled by who listens on the lower port, as libtorrent does; where the ports are the
+    /// same, by who has the lower id.
+    fn is_the_better_half(&self, now: Instant, old: &Session<P>, new: &NewPeer) -> bool {
+        if old.outgoing == new.outgoing || now - old.connected_at >= AT_ONCE {
+            return false;
+        }
+        let their_port = if new.outgoing { new.addr.port() } else { old.addr.port() };
+        let ours = (self.settings.port, self.settings.peer_id) < (their_port, new.peer_id);
+        new.outgoing == ours
     }
 
     /// A session that neither gives nor takes and has had its time.

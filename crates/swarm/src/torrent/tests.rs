@@ -398,6 +398,45 @@ fn metadata_is_served_piece_by_piece_and_no_further() {
     assert_eq!(desk.reason(conn), Some(CloseReason::Protocol), "who goes on asking is dropped");
 }
 
+/// Both ends have to keep the same one of two connections, in whatever order they see them.
+#[test]
+fn who_dial_each_other_at_once_keep_one_connection() {
+    let (low, high) = (PeerId([1; 20]), PeerId([2; 20]));
+    // Ports and ids of the two, and whose dial is kept.
+    for (ports, ids, first_dials) in
+        [([6881, 6882], [high, low], true), ([6882, 6881], [low, high], false), ([6881, 6881], [low, high], true)]
+    {
+        for me in 0..2 {
+            for mine_is_first in [true, false] {
+                let settings = Settings { port: ports[me], peer_id: ids[me], ..Settings::default() };
+                let mut desk = Desk::new(|b| b.settings = Arc::new(settings));
+                desk.open(plan(), None);
+                let mut meet = |desk: &mut Desk, outgoing: bool| {
+                    let conn = ConnId(if outgoing { 1 } else { 2 });
+                    let port = if outgoing { ports[1 - me] } else { 40_000 };
+                    let addr = SocketAddr::from(([10, 0, 0, 9], port));
+                    let peer_id = ids[1 - me];
+                    desk.handle(Input::Peer(NewPeer {
+                        conn,
+                        addr,
+                        peer_id,
+                        reserved: SLOW,
+                        outgoing,
+                        unsent: Vec::new(),
+                    }));
+                };
+                meet(&mut desk, mine_is_first);
+                meet(&mut desk, !mine_is_first);
+                let mine_is_kept = first_dials == (me == 0);
+                let gone = ConnId(if mine_is_kept { 2 } else { 1 });
+                let kept = ConnId(if mine_is_kept { 1 } else { 2 });
+                assert_eq!(desk.reason(gone), Some(CloseReason::Duplicate));
+                assert_eq!(desk.reason(kept), None);
+            }
+        }
+    }
+}
+
 #[test]
 fn one_session_a_peer_and_no_more_than_there_is_room_for() {
     let mut desk = Desk::new(|b| b.settings = Arc::new(Settings { connections_max: 2, ..Settings::default() }));
