@@ -411,7 +411,7 @@ fn who_dial_each_other_at_once_keep_one_connection() {
                 let settings = Settings { port: ports[me], peer_id: ids[me], ..Settings::default() };
                 let mut desk = Desk::new(|b| b.settings = Arc::new(settings));
                 desk.open(plan(), None);
-                let mut meet = |desk: &mut Desk, outgoing: bool| {
+                let meet = |desk: &mut Desk, outgoing: bool| {
                     let conn = ConnId(if outgoing { 1 } else { 2 });
                     let port = if outgoing { ports[1 - me] } else { 40_000 };
                     let addr = SocketAddr::from(([10, 0, 0, 9], port));
