@@ -6,9 +6,9 @@ use crate::net::{ConnKey, Link, Side};
 use crate::payload::Payload;
 use crate::queue::PeerIx;
 use crate::world::Have;
-use base::{Bitfield, ConnMap, Instant, PeerId, PieceIndex, Rng};
+use base::{Bitfield, ConnId, ConnMap, Instant, PeerId, PieceIndex, Rng};
 use engine::{AddTorrent, Command, Engine, Input};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use swarm::Resume;
@@ -88,6 +88,8 @@ pub(super) struct Peer {
     pub(super) accepted: u64,
     /// Connections in this life.
     pub(super) conns_in_life: u64,
+    /// Connections of whose end an engine of several shards was told; one of them may not have heard yet.
+    pub(super) unheard: BTreeSet<ConnId>,
     pub(super) stats: PeerStats,
     pub(super) disk: Disk,
     pub(super) saved: Saved,
@@ -123,6 +125,7 @@ impl Peer {
             stats: PeerStats::default(),
             received_in_life: 0,
             conns_in_life: 0,
+            unheard: BTreeSet::new(),
             rotted: false,
             spec,
         }
@@ -155,6 +158,7 @@ impl Peer {
         self.stats.lives += 1;
         self.received_in_life = 0;
         self.conns_in_life = 0;
+        self.unheard.clear();
         let add = AddTorrent {
             hashes: world.hashes,
             info: self.saved.info.then(|| Arc::clone(&world.info)),

@@ -88,14 +88,25 @@ impl World {
         self.forget(key);
         self.peers[peer as usize].conns.remove(id);
         if pending {
-            self.feed(peer, Input::Closed { conn: id });
+            self.tell_closed(peer, id);
         }
+    }
+
+    fn tell_closed(&mut self, peer: PeerIx, id: ConnId) {
+        let p = &mut self.peers[peer as usize];
+        if p.spec.config.shards > 1 {
+            p.unheard.insert(id);
+        }
+        self.feed(peer, Input::Closed { conn: id });
     }
 
     /// The engine of `peer` closes a connection.
     pub(super) fn close(&mut self, peer: PeerIx, id: ConnId) {
         let Some((key, side)) = self.peers[peer as usize].conns.remove(id) else {
-            self.violate(peer, format!("closes connection {id}, which it does not have"));
+            // A shard may close what is gone already while the news of that is still on its way to it; once.
+            if !self.peers[peer as usize].unheard.remove(&id) {
+                self.violate(peer, format!("closes connection {id}, which it does not have"));
+            }
             return;
         };
         self.end(key, side, true);
@@ -137,7 +148,7 @@ impl World {
             self.forget(key);
         }
         self.peers[peer as usize].conns.remove(id);
-        self.feed(peer, Input::Closed { conn: id });
+        self.tell_closed(peer, id);
     }
 
     /// The line fails: both ends hear of it, and what is under way is lost.
