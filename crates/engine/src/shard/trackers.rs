@@ -87,7 +87,7 @@ impl Trackers {
         if start {
             self.handle(now, Input::Start);
         }
-        if self.started && self.need_at <= now && torrent.wants_peers() && torrent.peer_count() < PEERS_FEW {
+        if self.started && self.need_at <= now && torrent.needs_peers() && torrent.peer_count() < PEERS_FEW {
             self.need_at = now + NEED_PAUSE;
             self.handle(now, Input::Stats(stats(torrent)));
             self.handle(now, Input::NeedPeers);

@@ -4,6 +4,10 @@ use super::{Life, Torrent};
 use crate::{PeerStatus, Phase, SourceStatus, TorrentStatus};
 use base::{Bitfield, Instant, Payload, PieceIndex};
 
+/// With fewer sessions than this a seed asks trackers for peers, too: who came just before it would not hear of it until
+/// its next announce.
+const SEED_SESSIONS_FEW: usize = 10;
+
 impl<P: Payload> Torrent<P> {
     /// What it is called.
     pub fn hashes(&self) -> base::InfoHashes {
@@ -103,8 +107,13 @@ impl<P: Payload> Torrent<P> {
         Some(open.picker.have().zeros().map(|i| u64::from(g.piece_len(PieceIndex(i)))).sum())
     }
 
-    /// True while more peers would help.
+    /// More peers would help: an announce asks for some.
     pub fn wants_peers(&self) -> bool {
+        self.needs_peers() || (self.life == Life::Running && self.sessions.len() < SEED_SESSIONS_FEW)
+    }
+
+    /// It lacks content, and has room for peers who may have it: worth asking trackers before their time.
+    pub fn needs_peers(&self) -> bool {
         self.life == Life::Running
             && (self.open.is_none() || self.is_fetching())
             && self.sessions.len() < self.settings.connections_max
