@@ -20,7 +20,7 @@ fn every_flaw_is_found() {
         (Flaw::ForgetsWhatWasAsked, "weather", 1, "count as asked for"),
         (Flaw::NeverCancels, "swarm", 0, "unknown to the picker"),
         (Flaw::ServesTheChoked, "swarm", 0, "breaks an invariant"),
-        (Flaw::NeverRotates, "free-riders", 0, "who gives was done"),
+        (Flaw::NeverRotates, "one-source", 0, "for its first block"),
         (Flaw::UnchokesAll, "swarm", 0, "unchoked with"),
         (Flaw::BansNobody, "liars", 0, "nobody was banned"),
         (Flaw::BansTheLast, "liars", 0, "which is honest"),
@@ -36,7 +36,9 @@ fn every_flaw_is_found() {
 
 #[test]
 fn without_a_flaw_nothing_is_found() {
-    for (name, draw) in [("swarm", 0), ("origin-leaves", 0), ("free-riders", 0), ("liars", 0), ("weather", 1)] {
+    for (name, draw) in
+        [("swarm", 0), ("origin-leaves", 0), ("free-riders", 0), ("one-source", 0), ("liars", 0), ("weather", 1)]
+    {
         if let Some(failure) = found(None, name, draw) {
             panic!("{failure}");
         }

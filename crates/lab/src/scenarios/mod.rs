@@ -48,6 +48,7 @@ pub const SCENARIOS: &[Scenario] = &[
     peers::STALLERS,
     peers::ORIGIN_LEAVES,
     peers::FREE_RIDERS,
+    peers::ONE_SOURCE,
     faults::CRASH,
     faults::DISKS,
     faults::WEATHER,

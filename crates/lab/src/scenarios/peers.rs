@@ -128,6 +128,28 @@ pub(super) const FREE_RIDERS: Scenario = Scenario {
 /// Uplink of who gives nothing: just enough to ask for things.
 const FREE_RIDER_UP: u64 = 3_000;
 
+/// Peers that have nobody but the seed.
+pub(super) const ONE_SOURCE: Scenario = Scenario {
+    name: "one-source",
+    about: "leechers that can't be dialled have the seed alone: its slots go round, nobody waits for others to be served",
+    params: |p| (p.leechers, p.pieces, p.block) = (30, 1_280, 64 << 10),
+    build: |stage| {
+        let mut peers = stage.peers();
+        stage.leechers().for_each(|ix| peers[ix].reachable = false);
+        stage.world(peers)
+    },
+    verdict: |world, report| {
+        waste_at_most(report, 0.1)?;
+        let leechers = world.stats().filter(|(spec, _)| spec.have != crate::Have::All);
+        let waits = leechers.filter_map(|(_, s)| Some((s.first_block_at? - s.started_at?).as_secs_f64()));
+        let (wait, last) = (waits.fold(0.0, f64::max), report.results.seconds_last.unwrap_or_default());
+        if report.parameters.draw == 0 && wait > 0.25 * last {
+            return Err(format!("all were done after {last:.1} s, and one waited {wait:.1} s for its first block"));
+        }
+        Ok(())
+    },
+};
+
 /// The run of Bharambe et al., for speed.
 pub(super) const LARGE: Scenario = Scenario {
     name: "large",

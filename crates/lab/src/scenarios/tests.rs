@@ -56,6 +56,11 @@ fn disks() {
 }
 
 #[test]
+fn slots_of_one_source_go_round() {
+    run_seeds("one-source", 1..3);
+}
+
+#[test]
 fn weather() {
     run_seeds("weather", 1..5);
 }

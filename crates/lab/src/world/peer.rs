@@ -35,6 +35,8 @@ pub enum Role {
 pub struct PeerStats {
     /// When it came.
     pub started_at: Option<Instant>,
+    /// When bytes of a block first reached it.
+    pub first_block_at: Option<Instant>,
     /// When it had everything.
     pub complete_at: Option<Instant>,
     /// When it left or crashed.

@@ -337,6 +337,9 @@ impl World {
         let blocks = data.block_bytes();
         let from_seed = self.peers[from as usize].is_seed();
         let peer = &mut self.peers[to as usize];
+        if blocks > 0 {
+            peer.stats.first_block_at.get_or_insert(self.now);
+        }
         peer.stats.received += blocks;
         peer.received_in_life += blocks;
         if from_seed {
