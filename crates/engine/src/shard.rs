@@ -155,7 +155,7 @@ impl<P: Payload> Shard<P> {
             }
             Command::Pause => {
                 let hashes = entry.torrent.hashes();
-                entry.trackers.stop(now);
+                entry.trackers.stop(now, &mut self.pace);
                 self.write(ToGate::Shut { torrent: id, hashes });
                 self.feed(now, id, Input::Pause);
             }
@@ -167,7 +167,7 @@ impl<P: Payload> Shard<P> {
             Command::Remove => {
                 let hashes = entry.torrent.hashes();
                 entry.removing = true;
-                entry.trackers.stop(now);
+                entry.trackers.stop(now, &mut self.pace);
                 self.write(ToGate::Shut { torrent: id, hashes });
                 self.feed(now, id, Input::Pause);
             }

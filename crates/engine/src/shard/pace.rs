@@ -8,6 +8,10 @@ use std::time::Duration;
 
 /// Time between two torrents that begin to announce.
 const STEP: Duration = Duration::from_micros(1_000_000 / 64);
+/// Time between two torrents that say good-bye.
+const STEP_BYE: Duration = Duration::from_micros(1_000_000 / 2_000);
+/// The last good-byes begin after so long, at whatever pace.
+const BYES_WITHIN: Duration = Duration::from_secs(5);
 /// Torrents that may begin at once after a time without any.
 const BURST: u32 = 64;
 
@@ -15,15 +19,25 @@ const BURST: u32 = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     next: Instant,
+    next_bye: Instant,
 }
 
 impl Pace {
-    /// Reserves a place. It is now or later.
+    /// Reserves a place to announce. It is now or later.
     pub(crate) fn reserve(&mut self, now: Instant) -> Instant {
-        let at = self.next.max(now - STEP * (BURST - 1));
-        self.next = at + STEP;
-        at.max(now)
+        place(&mut self.next, STEP, now)
     }
+
+    /// Reserves a place to say good-bye. It is now or a little later.
+    pub(crate) fn reserve_bye(&mut self, now: Instant) -> Instant {
+        place(&mut self.next_bye, STEP_BYE, now).min(now + BYES_WITHIN)
+    }
+}
+
+fn place(next: &mut Instant, step: Duration, now: Instant) -> Instant {
+    let at = (*next).max(now - step * (BURST - 1));
+    *next = at + step;
+    at.max(now)
 }
 
 #[cfg(test)]
@@ -44,5 +58,15 @@ mod tests {
             BURST as usize,
             "no more is saved up"
         );
+    }
+
+    #[test]
+    fn good_byes_are_quick_and_never_late() {
+        let (mut pace, now) = (Pace::default(), Instant::from_secs(100));
+        let places: Vec<Instant> = (0..20_000).map(|_| pace.reserve_bye(now)).collect();
+        assert!(places[..BURST as usize].iter().all(|at| *at == now));
+        assert_eq!(places[BURST as usize + 1_999], now + Duration::from_secs(1));
+        assert_eq!(places.last(), Some(&(now + BYES_WITHIN)));
+        assert_eq!(pace.reserve(now), now, "announces have their own");
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Trackers {
     stopping: bool,
     knows_metadata: bool,
     need_at: Instant,
-    /// The place in the pace of announces that was reserved, while it lies ahead.
+    /// The place in the pace of announces, or of good-byes, that was reserved, while it lies ahead.
     place: Option<Instant>,
 }
 
@@ -51,6 +51,9 @@ impl Trackers {
 
     /// Lets the client do what is due, once its place has come.
     pub(crate) fn tick<P: Payload>(&mut self, now: Instant, torrent: &Torrent<P>, pace: &mut Pace) {
+        if self.stopping && self.place.is_some() {
+            return self.say_bye(now);
+        }
         let due = self.client.as_ref().and_then(|c| c.deadline()).is_some_and(|at| at <= now);
         if due && self.is_next(now, pace) {
             // The figures matter when something is announced.
@@ -61,7 +64,7 @@ impl Trackers {
 
     /// May it announce now? If not, it has a place ahead.
     fn is_next(&mut self, now: Instant, pace: &mut Pace) -> bool {
-        // Good-byes have little time.
+        // What follows a good-bye has little time.
         let place = if self.stopping { now } else { *self.place.get_or_insert_with(|| pace.reserve(now)) };
         if place <= now {
             self.place = None;
@@ -100,14 +103,23 @@ impl Trackers {
         self.handle(now, Input::Completed);
     }
 
-    /// Says good-bye.
-    pub(crate) fn stop(&mut self, now: Instant) {
+    /// Says good-bye, at once or when its place has come.
+    pub(crate) fn stop(&mut self, now: Instant, pace: &mut Pace) {
         if self.started && self.client.is_some() {
             self.stopping = true;
-            self.handle(now, Input::Stop);
+            self.place = Some(pace.reserve_bye(now));
+            self.say_bye(now);
+        } else if !self.stopping {
+            self.place = None;
         }
         self.started = false;
-        self.place = None;
+    }
+
+    fn say_bye(&mut self, now: Instant) {
+        if self.place.is_some_and(|at| at <= now) {
+            self.place = None;
+            self.handle(now, Input::Stop);
+        }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

@@ -154,7 +154,7 @@ impl Client {
         let at = match self.mode {
             Mode::Idle => Instant::NEVER,
             Mode::Running => self.tiers.iter().map(|tier| self.tier_deadline(tier)).fold(Instant::NEVER, Instant::min),
-            Mode::Stopping { until } => until,
+            Mode::Stopping { until } => self.flights().fold(until, |at, (_, _, deadline)| at.min(deadline)),
         };
         (at != Instant::NEVER).then_some(at)
     }
@@ -243,6 +243,10 @@ impl Client {
             Mode::Idle => {}
             Mode::Running => (0..self.tiers.len()).for_each(|i| self.advance_tier(now, i)),
             Mode::Stopping { until } => {
+                let overdue: Vec<_> = self.flights().filter(|(_, _, deadline)| *deadline <= now).collect();
+                for (t, l, _) in overdue {
+                    self.on_timeout(now, t, l);
+                }
                 let done = self.trackers.iter().flat_map(|t| &t.legs).all(|leg| leg.flight.is_none());
                 if done || now >= until {
                     self.legs_mut(|leg| leg.reset());
@@ -256,6 +260,16 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// What waits for an answer: tracker, leg, and until when.
+    fn flights(&self) -> impl Iterator<Item = (usize, usize, Instant)> + '_ {
+        let legs = self
+            .trackers
+            .iter()
+            .enumerate()
+            .flat_map(|(t, tracker)| tracker.legs.iter().enumerate().map(move |l| (t, l)));
+        legs.filter_map(|(t, (l, leg))| Some((t, l, leg.flight.as_ref()?.deadline)))
     }
 
     fn advance_tier(&mut self, now: Instant, i: usize) {

@@ -17,6 +17,8 @@ use super::types::Output;
 pub(super) const TRIES: u32 = 2;
 /// Wait for the first answer; doubled for each repetition.
 pub(super) const WAIT: Duration = Duration::from_secs(15);
+/// The same for a good-bye, which has little time in all.
+pub(super) const WAIT_STOPPED: Duration = Duration::from_secs(1);
 /// Life of a connection id at the client.
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);
 /// Connection ids remembered; the oldest makes room.
@@ -59,7 +61,8 @@ impl Client {
             *transaction = self.rng.next_u32();
         }
         *connecting = connection.is_none();
-        flight.deadline = now + WAIT * (1 << *tries);
+        let wait = if event == AnnounceEvent::Stopped { WAIT_STOPPED } else { WAIT };
+        flight.deadline = now + wait * (1 << *tries);
         let mut data = Vec::new();
         match connection {
             None => data.extend(wire_udp::connect_request(*transaction)),
