@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Bytes asked of an engine at a time; a block of the peer protocol and its header.
 pub(crate) const CHUNK: usize = 16 * 1024 + 13;
 /// How far ahead of time an uplink may be filled with small messages before it waits for its turn.
-const SLACK: Duration = Duration::from_millis(1);
+const SLACK: Duration = Duration::from_millis(10);
 
 /// The access link of a peer. Rates are bytes a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use crate::rate::Rate;
 use base::{BlockIndex, ConnId, Instant, Payload, PeerId, PieceIndex};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 use wire::handshake::Reserved;
 use wire::message::{Decoder, Limits, Message};
 
@@ -67,6 +68,8 @@ pub(crate) struct Pipeline {
     pub(crate) target: u16,
     slow_start: bool,
     last_rate: u32,
+    /// When the rate was looked at.
+    ticked_at: Instant,
 }
 
 /// In the order of the fields: what every message touches lies together, since with thousands of sessions none of it is in the
@@ -235,11 +238,13 @@ impl Pipeline {
     const FIRST: u16 = 16;
     /// Fewest requests once the rate is known.
     const LEAST: u16 = 4;
+    /// Between two looks at the rate.
+    const PAUSE: Duration = Duration::from_secs(1);
     /// Seconds of data on the way.
     const SECONDS: u64 = 3;
 
     pub(crate) fn new() -> Self {
-        Pipeline { target: Self::FIRST, slow_start: true, last_rate: 0 }
+        Pipeline { target: Self::FIRST, slow_start: true, last_rate: 0, ticked_at: Instant::ZERO }
     }
 
     /// A block arrived: in slow start, one more may be open.
@@ -249,7 +254,21 @@ impl Pipeline {
         }
     }
 
-    /// Once a second: has the rate stopped growing? Then the queue follows the rate.
+    /// In slow start the rate is to be looked at every second, blocks or not.
+    pub(crate) fn is_growing(&self) -> bool {
+        self.slow_start
+    }
+
+    /// True if the rate is to be looked at now: once a second at most.
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
+        let due = now - self.ticked_at >= Self::PAUSE;
+        if due {
+            self.ticked_at = now;
+        }
+        due
+    }
+
+    /// Has the rate stopped growing? Then the queue follows it.
     pub(crate) fn tick(&mut self, rate: u64, block_size: u32, max: u16) {
         let rate32 = u32::try_from(rate).unwrap_or(u32::MAX);
         if self.slow_start && self.last_rate > 0 && rate32 < self.last_rate.saturating_add(self.last_rate / 8) {

@@ -218,14 +218,21 @@ impl World {
             }
             transmit.segments.clear();
             transmit.bytes = 0;
-            engine.poll_transmit(self.now, end.id, room.min(CHUNK), &mut transmit);
+            // As hands do it: ask until the socket is full, or there is nothing more.
+            let room = room.min(CHUNK);
+            while transmit.bytes < room && end.awake {
+                let before = transmit.bytes;
+                engine.poll_transmit(self.now, end.id, room, &mut transmit);
+                end.awake = transmit.bytes > before;
+            }
             sent = true;
             if transmit.is_empty() {
-                end.awake = false;
                 continue;
             }
-            end.queued = true;
-            peer.link.ready.push_back((key, side));
+            if end.awake {
+                end.queued = true;
+                peer.link.ready.push_back((key, side));
+            }
             self.send(ix, key, side, &mut transmit.segments);
         }
         self.transmit = transmit;

@@ -1,6 +1,7 @@
 //! What is asked for, what comes, what the disk thinks of it, and who is to blame.
 
 use super::messages::Violation;
+use super::peers::{STALL_AFTER, TICK_BUSY};
 use super::{Life, Torrent};
 use crate::disk::{BlockDigest, DiskDone, DiskJob};
 use crate::picker::{Affinity, PickOpts, Picker, Received};
@@ -24,9 +25,10 @@ impl<P: Payload> Torrent<P> {
         if !s.timed {
             s.timed = true;
             self.timed.push(slot);
-            self.tick_at = self.tick_at.min(now + std::time::Duration::from_secs(1));
+            self.tick_at = self.tick_at.min(now + STALL_AFTER);
         }
         if now < s.hold_until {
+            self.tick_at = self.tick_at.min(s.hold_until);
             return;
         }
         let room = s.requests_max().saturating_sub(s.requests.len());
@@ -54,6 +56,9 @@ impl<P: Payload> Torrent<P> {
                 s.am_interested = false;
                 s.say(&Message::NotInterested);
                 self.wake(slot);
+            } else if s.requests.is_empty() {
+                // Perhaps there is something when others have got what they were asked for.
+                self.tick_at = self.tick_at.min(now + TICK_BUSY);
             }
             return;
         }
@@ -66,7 +71,6 @@ impl<P: Payload> Torrent<P> {
             s.last_piece = Some(piece);
         }
         self.wake(slot);
-        self.tick_at = self.tick_at.min(now + std::time::Duration::from_secs(1));
     }
 
     /// A piece message.
@@ -92,6 +96,7 @@ impl<P: Payload> Torrent<P> {
             if let Some((r, _)) = at.and_then(|at| s.remove_request(at)) {
                 open.picker.abandoned(r.piece, r.block, slot);
                 s.hold_until = now + super::messages::REJECTED_PAUSE;
+                self.tick_at = self.tick_at.min(s.hold_until);
             }
             return Ok(());
         }
@@ -108,8 +113,17 @@ impl<P: Payload> Torrent<P> {
             }
         }
         s.progress_at = now;
+        if s.stalled {
+            self.tick_at = self.tick_at.min(now + STALL_AFTER);
+        }
         s.stalled = false;
         s.snubbed = false;
+        if s.pipeline.is_due(now) {
+            s.pipeline.tick(s.down.per_second(now), block_size, self.settings.requests_max);
+        }
+        if s.pipeline.is_growing() {
+            self.tick_at = self.tick_at.min(now + TICK_BUSY);
+        }
         s.pipeline.block_arrived(self.settings.requests_max);
         let refill = s.requests.len() * 4 <= s.requests_max() * 3;
         match open.picker.received(piece, block, slot) {
@@ -156,6 +170,7 @@ impl<P: Payload> Torrent<P> {
             && let Some(open) = &mut self.open
         {
             open.have_log.push(piece);
+            self.tell_all();
         }
     }
 
@@ -216,9 +231,7 @@ impl<P: Payload> Torrent<P> {
         for (block, slot) in cancel {
             self.cancel(now, slot, piece, block);
         }
-        // Who has the piece hears of it together with something else; who lacks it hears at once.
-        let woken = self.sessions.wake_all(|s| !s.pieces.has(piece));
-        self.out.extend(woken.map(|conn| Output::Wake { conn }));
+        self.tell_of_piece(now, piece);
         self.event(Event::PieceGood(piece));
         self.tell_if_complete(now);
     }
@@ -261,10 +274,12 @@ impl<P: Payload> Torrent<P> {
         open.complete_told = true;
         let full = open.picker.have().is_full();
         self.event(Event::Complete);
+        self.tell_all();
         self.seed_from_now_on();
         self.update_interest();
         if full {
             let seeds: Vec<_> = self.sessions.values().filter(|s| s.pieces.is_all()).map(|s| s.slot).collect();
+            self.vain_dials = u8::try_from(seeds.len()).unwrap_or(u8::MAX);
             for slot in seeds {
                 self.close(now, slot, CloseReason::BothSeeds);
             }

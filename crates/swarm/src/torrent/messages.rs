@@ -60,10 +60,13 @@ impl<P: Payload> Torrent<P> {
             }
             Message::Interested => {
                 s.peer_interested = true;
+                self.sessions.note_patience(slot);
                 self.became_interested(now, slot);
             }
             Message::NotInterested => {
                 s.peer_interested = false;
+                self.sessions.note_patience(slot);
+                self.tell_the_rest(slot);
                 self.lost_interest(now, slot);
             }
             Message::Have(i) => self.has_piece(now, slot, i)?,
@@ -162,8 +165,8 @@ impl<P: Payload> Torrent<P> {
             s.am_interested = true;
             s.say(&Message::Interested);
         }
-        if s.outgoing && open.picker.is_finished() {
-            self.vain_dials = if pieces.is_all() { self.vain_dials.saturating_add(1) } else { 0 };
+        if s.outgoing && !pieces.is_all() {
+            self.vain_dials = 0;
         }
         s.pieces = pieces;
         self.refill(now, slot);
@@ -174,6 +177,7 @@ impl<P: Payload> Torrent<P> {
     pub(super) fn close_if_both_seeds(&mut self, now: Instant, slot: PeerSlot) {
         let all = self.open.as_ref().is_some_and(|o| o.to_check.is_none() && o.picker.have().is_full());
         if all && self.sessions.get(slot).is_some_and(|s| s.pieces.is_all()) {
+            self.vain_dials = self.vain_dials.saturating_add(1);
             self.close(now, slot, CloseReason::BothSeeds);
         }
     }
@@ -191,6 +195,7 @@ impl<P: Payload> Torrent<P> {
                 } else {
                     // Asking the same again at once would be asked and rejected for ever.
                     s.hold_until = now + REJECTED_PAUSE;
+                    self.tick_at = self.tick_at.min(s.hold_until);
                 }
             }
             None => s.stale = s.stale.saturating_sub(1),

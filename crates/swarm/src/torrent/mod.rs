@@ -8,6 +8,7 @@
 //! - `messages`: what peers say;
 //! - `fetch`: what we ask for, what comes, what the disk thinks of it, who is to blame;
 //! - `serve`: what we give, and to whom;
+//! - `news`: when peers hear of our pieces;
 //! - `meta`: the info dictionary, both ways.
 //!
 //! Not here: handshakes, trackers, rates and limits over all torrents (the engine), hashing and files (the hands).
@@ -15,6 +16,7 @@
 mod fetch;
 mod messages;
 mod meta;
+mod news;
 mod opening;
 mod peers;
 mod serve;
@@ -33,6 +35,7 @@ use crate::picker::Picker;
 use crate::pieces::PeerSlot;
 use crate::{CloseReason, Event, Input, Output, Source};
 use base::{Bitfield, BlockIndex, ConnMap, InfoHashes, Instant, Payload, PieceIndex, Plan, Rng};
+use news::News;
 use sessions::Sessions;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -116,8 +119,10 @@ pub struct Torrent<P> {
     slots_used: u32,
     candidates: Candidates,
     dialling: usize,
-    /// How often in a row a peer that we dialled turned out to have everything, as we have.
+    /// Peers that turned out to have everything, or came to, as we have, since we dialled one that has not.
     vain_dials: u8,
+    /// Where they were too many, nobody is dialled before.
+    dial_at: Instant,
     choker: Box<dyn Choker + Send>,
     choker_is_given: bool,
     rng: Rng,
@@ -129,6 +134,8 @@ pub struct Torrent<P> {
     quiet_at: Instant,
     /// Sessions that are asked for something, or could be: they have something due every second.
     timed: Vec<PeerSlot>,
+    /// Haves that wait to be said together.
+    news: News,
     rechoke_at: Instant,
     turnover_at: Instant,
     totals: Totals,
@@ -195,6 +202,7 @@ impl<P: Payload> Torrent<P> {
             candidates: Candidates::default(),
             dialling: 0,
             vain_dials: 0,
+            dial_at: Instant::ZERO,
             choker,
             choker_is_given,
             rng,
@@ -203,6 +211,7 @@ impl<P: Payload> Torrent<P> {
             tick_at: Instant::NEVER,
             quiet_at: Instant::NEVER,
             timed: Vec::new(),
+            news: News::NONE,
             rechoke_at: now,
             turnover_at: now,
             totals: Totals::default(),

@@ -127,7 +127,12 @@ impl<P: Payload> Torrent<P> {
             open.picker.piece_good(piece);
             open.have_log.push(piece);
         }
-        if checking.left.count() == 0 {
+        let last = checking.left.count() == 0;
+        if ok {
+            self.tell_of_piece(now, piece);
+        }
+        let Some(open) = &mut self.open else { return true };
+        if last {
             open.to_check = None;
             let good = open.picker.have().count();
             self.event(Event::CheckedAll { good });

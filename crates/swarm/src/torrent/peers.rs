@@ -14,18 +14,20 @@ const SILENCE_MAX: Duration = Duration::from_secs(180);
 /// Others close after 120 s without a word.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(100);
 /// Without a byte of what was asked for, ask elsewhere.
-const STALL_AFTER: Duration = Duration::from_secs(20);
+pub(super) const STALL_AFTER: Duration = Duration::from_secs(20);
 /// And after this, the peer has snubbed us.
 const SNUB_AFTER: Duration = Duration::from_secs(60);
-/// Between timers while something moves.
-const TICK_BUSY: Duration = Duration::from_secs(1);
+/// Between timers while somebody could be asked for something, and there is nothing to ask for.
+pub(super) const TICK_BUSY: Duration = Duration::from_secs(1);
 /// Between timers while something is missing and nothing moves.
 const TICK_IDLE: Duration = Duration::from_secs(10);
 /// Sessions that have nothing to do are looked at no more often than this, all of them together.
 const QUIET_PAUSE: Duration = Duration::from_secs(5);
-/// A seed that met so many other seeds in a row, where it dialled, dials one address at a time, once a second: in a swarm whose
-/// peers finish together all would meet all others for nothing.
+/// A seed that met so many other seeds, or saw peers become seeds, since it last dialled one that is none, dials one address at
+/// a time, and waits longer each time: in a swarm whose peers finish together all would meet all others for nothing.
 const VAIN_DIALS_MAX: u8 = 8;
+/// But no longer than this.
+const VAIN_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// With fewer sessions than this, somebody may be waiting for others every second.
 const SESSIONS_FEW: usize = 10;
 /// Connections to the same peer that begin within this are two halves of one meeting.
@@ -214,6 +216,9 @@ impl<P: Payload> Torrent<P> {
             return;
         }
         self.time_sessions(now);
+        if self.news.due <= now {
+            self.tell_all();
+        }
         if self.rechoke_at <= now {
             self.rechoke(now);
         }
@@ -229,14 +234,20 @@ impl<P: Payload> Torrent<P> {
         }
     }
 
-    /// What is due for sessions: every second for those that are asked for something or could be, now and then for the others.
+    /// What is due for sessions: soon for those that are asked for something or could be, now and then for the others.
     fn time_sessions(&mut self, now: Instant) {
         if self.quiet_at <= now {
             self.time_quiet_sessions(now);
         }
         let mut timed = std::mem::take(&mut self.timed);
         timed.sort_unstable();
-        timed.retain(|slot| self.time_session(now, *slot));
+        let mut next = Instant::NEVER;
+        timed.retain(|slot| {
+            let due = self.time_session(now, *slot);
+            next = next.min(due.unwrap_or(Instant::NEVER));
+            due.is_some()
+        });
+        self.tick_at = self.tick_at.min(next);
         // Nobody is added meanwhile who is not there already: only these are refilled.
         timed.append(&mut self.timed);
         self.timed = timed;
@@ -268,21 +279,23 @@ impl<P: Payload> Torrent<P> {
         self.quiet_at = next.max(now + QUIET_PAUSE);
     }
 
-    /// A session that is asked for something or could be. False if it is neither any more.
-    fn time_session(&mut self, now: Instant, slot: PeerSlot) -> bool {
+    /// A session that is asked for something or could be: when it is to be looked at again. None if it is neither any more.
+    fn time_session(&mut self, now: Instant, slot: PeerSlot) -> Option<Instant> {
         let block_size = self.open.as_ref().map_or(base::BLOCK_SIZE, |o| o.plan.geometry.block_size());
-        let Some(s) = self.sessions.get_mut(slot) else { return false };
+        let s = self.sessions.get_mut(slot)?;
         if s.requests.is_empty() {
             s.timed = s.am_interested && !s.peer_choking;
-            let stays = s.timed;
-            if stays {
-                self.refill(now, slot);
+            if !s.timed {
+                return None;
             }
-            return stays;
+            self.refill(now, slot);
+            return Some(now + TICK_BUSY);
         }
         s.down.advance(now);
         let rate = s.down.per_second(now);
-        s.pipeline.tick(rate, block_size, self.settings.requests_max);
+        if rate > 0 && s.pipeline.is_growing() && s.pipeline.is_due(now) {
+            s.pipeline.tick(rate, block_size, self.settings.requests_max);
+        }
         // Since the last byte, or, once it has stalled, since it was asked for one more block to see if it goes on.
         let idle = now - s.progress_at;
         let patience = if s.stalled { SNUB_AFTER - STALL_AFTER } else { STALL_AFTER };
@@ -305,8 +318,10 @@ impl<P: Payload> Torrent<P> {
             }
             self.wake(slot);
             self.poke = true;
+            return Some(now + TICK_BUSY);
         }
-        true
+        let due = s.progress_at + patience;
+        Some(if rate > 0 && s.pipeline.is_growing() { due.min(now + TICK_BUSY) } else { due })
     }
 
     /// Now and then a useless peer makes room for an address that was not tried yet.
@@ -329,8 +344,14 @@ impl<P: Payload> Torrent<P> {
         }
         let mut room = self.settings.connections_max.saturating_sub(self.sessions.len() + self.dialling);
         let seeds = !self.is_complete();
-        if !seeds && self.vain_dials >= VAIN_DIALS_MAX {
-            room = room.min(1usize.saturating_sub(self.dialling));
+        // Who is dialled by us is told of us as well, and dials: half of the room is for those.
+        room = room.div_ceil(2);
+        if let (false, Some(vain)) = (seeds, self.vain_dials.checked_sub(VAIN_DIALS_MAX)) {
+            if now < self.dial_at {
+                return;
+            }
+            room = room.min(1);
+            self.dial_at = now + Duration::from_secs(1 + u64::from(vain)).min(VAIN_PAUSE_MAX);
         }
         for addr in self.candidates.take(now, room, seeds, &mut self.rng) {
             self.dialling += 1;
@@ -343,8 +364,8 @@ impl<P: Payload> Torrent<P> {
         let mut at = Instant::NEVER;
         if !self.sessions.is_empty() {
             let few = self.sessions.len() < SESSIONS_FEW;
-            at = self.quiet_at;
-            if self.open.is_none() || !self.timed.is_empty() || (few && self.is_fetching()) {
+            at = self.quiet_at.min(self.news.due);
+            if self.open.is_none() || (few && self.is_fetching()) {
                 at = at.min(now + TICK_BUSY);
             } else if self.is_fetching() {
                 at = at.min(now + TICK_IDLE);
@@ -355,7 +376,7 @@ impl<P: Payload> Torrent<P> {
         }
         if let Some(due) = self.candidates.due() {
             let room = self.sessions.len() + self.dialling < self.settings.connections_max;
-            let from = if room { now + TICK_BUSY } else { self.turnover_at.max(now + TICK_IDLE) };
+            let from = if room { self.dial_at.max(now + TICK_BUSY) } else { self.turnover_at.max(now + TICK_IDLE) };
             at = at.min(due.max(from));
         }
         self.tick_at = self.tick_at.min(at);

@@ -198,6 +198,7 @@ impl<P: Payload> Torrent<P> {
             s.unchoked_at = now;
             s.uploaded_at_unchoke = s.uploaded;
             s.say(&Message::Unchoke);
+            self.sessions.note_patience(slot);
             self.wake(slot);
         }
     }
@@ -215,6 +216,7 @@ impl<P: Payload> Torrent<P> {
                 s.say(&Message::Reject { piece: a.piece.0, begin: a.begin, len: a.len });
             }
         }
+        self.sessions.note_patience(slot);
         self.wake(slot);
     }
 }

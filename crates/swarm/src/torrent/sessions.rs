@@ -1,7 +1,7 @@
 //! The sessions of a torrent by slot, and which of them are awake.
 //!
-//! Whether a Wake was said stands beside the sessions, not in them: with each piece all of them are asked, and under load most
-//! are awake already and need not be touched.
+//! What decides whether a session hears of a piece stands beside the sessions, not in them: with each piece all of them are asked,
+//! and most need not be touched: they are awake already, or can wait.
 
 use crate::pieces::PeerSlot;
 use crate::session::Session;
@@ -11,6 +11,8 @@ use base::{ConnId, FlatMap};
 struct Seat<P> {
     /// A Wake was said and the connection is not drained yet.
     awake: bool,
+    /// It is interested and choked: it can do nothing with a have.
+    patient: bool,
     session: Box<Session<P>>,
 }
 
@@ -26,7 +28,7 @@ impl<P> Sessions<P> {
     }
 
     pub(super) fn insert(&mut self, slot: PeerSlot, session: Box<Session<P>>) {
-        self.seats.insert(slot, Seat { awake: false, session });
+        self.seats.insert(slot, Seat { awake: false, patient: false, session });
     }
 
     pub(super) fn remove(&mut self, slot: PeerSlot) -> Option<Box<Session<P>>> {
@@ -76,9 +78,25 @@ impl<P> Sessions<P> {
         (!std::mem::replace(&mut seat.awake, true)).then_some(seat.session.conn)
     }
 
-    /// Wakes those who sleep and pass `who`; says their connections.
-    pub(super) fn wake_all(&mut self, who: impl Fn(&Session<P>) -> bool) -> impl Iterator<Item = ConnId> {
-        self.seats.values_mut().filter(|seat| !seat.awake).filter_map(move |seat| {
+    /// Takes note of whether a session is interested and choked.
+    pub(super) fn note_patience(&mut self, slot: PeerSlot) {
+        if let Some(seat) = self.seats.get_mut(slot) {
+            seat.patient = seat.session.peer_interested && seat.session.am_choking;
+        }
+    }
+
+    pub(super) fn is_patient(&self, slot: PeerSlot) -> bool {
+        self.seats.get(slot).is_some_and(|seat| seat.patient)
+    }
+
+    /// Wakes those who sleep and pass `who`, with or without the patient ones; says their connections.
+    pub(super) fn wake_all(
+        &mut self,
+        patient: bool,
+        who: impl Fn(&Session<P>) -> bool,
+    ) -> impl Iterator<Item = ConnId> {
+        let asked = move |seat: &&mut Seat<P>| !seat.awake && (patient || !seat.patient);
+        self.seats.values_mut().filter(asked).filter_map(move |seat| {
             seat.awake = who(&seat.session);
             seat.awake.then_some(seat.session.conn)
         })

@@ -509,3 +509,65 @@ fn what_a_failed_disk_was_given_is_fetched_again_and_nobody_is_blamed() {
     desk.hear(again, &[Message::Have(piece), Message::Unchoke]);
     assert_eq!(desk.asked(again).len(), 4);
 }
+
+/// A leecher of 320 pieces that unchokes nobody: one peer is interested, one is not, and `seeds` peers have everything.
+fn teller(seeds: u64) -> (Desk, ConnId, ConnId) {
+    let mut desk = Desk::new(|birth| {
+        birth.settings = Arc::new(Settings { unchoke_slots: 0, ..Settings::default() });
+    });
+    let total = 320 * u64::from(BLOCK_SIZE);
+    let geometry = Geometry::new(total, u64::from(BLOCK_SIZE), BLOCK_SIZE).unwrap();
+    let layout = Layout::single("t".into(), total, false);
+    desk.open(Plan { geometry, layout, checks: Checks::default() }, None);
+    for n in 10..10 + seeds {
+        let conn = desk.join(n, OURS);
+        desk.hear(conn, &[Message::HaveAll]);
+    }
+    let (eager, idle) = (desk.join(1, OURS), desk.join(2, OURS));
+    desk.hear(eager, &[Message::HaveNone, Message::Interested]);
+    desk.hear(idle, &[Message::HaveNone]);
+    (desk, eager, idle)
+}
+
+impl Desk {
+    fn got(&mut self, piece: u32) {
+        self.handle(Input::Disk(DiskDone::Checked { piece: PieceIndex(piece), ok: true, digests: Vec::new() }));
+    }
+
+    /// What a connection says that was woken; nothing if it sleeps.
+    fn said_awake(&mut self, conn: ConnId) -> Vec<Message> {
+        let awake = self.torrent.by_conn.get(conn).is_some_and(|slot| self.torrent.sessions.is_awake(slot));
+        if awake { self.said(conn) } else { Vec::new() }
+    }
+}
+
+#[test]
+fn haves_wait_for_company_where_nobody_can_act_on_them() {
+    let (mut desk, eager, idle) = teller(5);
+    desk.got(0);
+    assert_eq!(desk.said_awake(idle), [Message::Have(0)], "it may become interested");
+    assert_eq!(desk.said_awake(eager), [], "it is, and is choked");
+    desk.got(1);
+    desk.pass(news::NEWS_WAIT);
+    assert_eq!(desk.said_awake(eager), [Message::Have(0), Message::Have(1)], "but not for ever");
+    (2..21).for_each(|piece| desk.got(piece));
+    assert_eq!(desk.said_awake(eager), []);
+    desk.got(21);
+    assert_eq!(desk.said_awake(eager).len(), 20, "several are said at once");
+    desk.got(22);
+    desk.hear(eager, &[Message::NotInterested]);
+    assert_eq!(desk.said_awake(eager), [Message::Have(22)], "it does not know all");
+    desk.hear(eager, &[Message::Interested]);
+    (23..40).for_each(|piece| desk.got(piece));
+    desk.said(eager);
+    (40..320).for_each(|piece| desk.got(piece));
+    let last = desk.said_awake(eager).into_iter().rev().find(|m| matches!(m, Message::Have(_)));
+    assert_eq!(last, Some(Message::Have(319)), "all is said by one who is complete");
+}
+
+#[test]
+fn of_a_rare_piece_all_hear_at_once() {
+    let (mut desk, eager, _) = teller(1);
+    desk.got(7);
+    assert_eq!(desk.said_awake(eager), [Message::Have(7)]);
+}

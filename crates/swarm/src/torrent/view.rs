@@ -153,7 +153,15 @@ impl<P: Payload> Torrent<P> {
             if s.has_output() && !self.sessions.is_awake(s.slot) {
                 return Err(format!("{who}: has something to say and nobody was told"));
             }
+            let patient = s.peer_interested && s.am_choking;
+            if patient != self.sessions.is_patient(s.slot) {
+                return Err(format!("{who}: patient for haves: {}", !patient));
+            }
             if let Some(open) = &self.open {
+                let waits = (s.have_cursor as usize) < open.have_log.len() && !s.pieces.is_all();
+                if waits && self.news.due == Instant::NEVER && !self.sessions.is_awake(s.slot) {
+                    return Err(format!("{who}: haves wait for nothing"));
+                }
                 let lost = s.requests.iter().find(|r| !open.picker.is_requested(r.piece, r.block, s.slot));
                 if let Some(r) = lost {
                     return Err(format!("{who}: asked for {:?} of {:?}, unknown to the picker", r.block, r.piece));
