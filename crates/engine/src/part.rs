@@ -20,7 +20,7 @@ use swarm::{PeerStatus, Settings, SourceStatus, TorrentStatus, Transmit};
 /// One shard, perhaps with the gate. `P` is how the hands hold payload.
 #[derive(Debug)]
 pub struct Part<P> {
-    gate: Option<Box<Gate<P>>>,
+    gate: Door<P>,
     shard: Shard<P>,
     out: VecDeque<Output<P>>,
 }
@@ -40,7 +40,7 @@ impl<P: Payload> Part<P> {
         });
         let config = Arc::new(Config { shards: config.shards.clamp(1, Config::SHARDS_MAX), ..config });
         let part = |i: u16| Part {
-            gate: (i == 0).then(|| Box::new(Gate::new(now, config.clone()))),
+            gate: Door::new((i == 0).then(|| Box::new(Gate::new(now, config.clone())))),
             shard: Shard::new(config.clone(), settings.clone(), rng.fork(i.into()), ShardIndex(i)),
             out: VecDeque::new(),
         };
@@ -63,25 +63,27 @@ impl<P: Payload> Part<P> {
             }
             Input::Tick => {
                 base::trim(&mut self.out);
-                if let Some(gate) = &mut self.gate {
+                if let Some(gate) = self.gate.open() {
                     gate.tick(now);
                 }
                 self.shard.tick(now);
             }
             Input::Letter(letter) => self.deliver(now, letter),
-            Input::Accepted { conn, from } => match &mut self.gate {
+            Input::Accepted { conn, from } => match self.gate.open() {
                 Some(gate) => gate.accepted(now, conn, from),
                 // Nobody here knows what to say to a stranger.
                 None => self.out.push_back(Output::Close { conn }),
             },
             Input::Connected { conn } => {
-                if let Some(gate) = &mut self.gate {
+                if let Some(gate) = self.gate.open() {
                     gate.connected(now, conn);
                 }
             }
             Input::Closed { conn } => {
-                if !self.gate.as_mut().is_some_and(|gate| gate.closed(conn)) {
+                if self.shard.owner(conn).is_some() {
                     self.shard.closed(now, conn);
+                } else if let Some(gate) = self.gate.open() {
+                    gate.closed(conn);
                 }
             }
             Input::Fetched { job, result } => {
@@ -91,14 +93,14 @@ impl<P: Payload> Part<P> {
                 self.shard.answered(now, job, |job| tracker::Input::Resolved { job, result });
             }
             Input::Datagram { from, data } => {
-                if let Some(gate) = &mut self.gate {
+                if let Some(gate) = self.gate.open() {
                     gate.datagram(from, &data);
                 }
             }
             Input::Add(id, add) => self.shard.add(now, id, *add),
             Input::Command(id, command) => self.shard.command(now, id, command),
             Input::Shutdown => {
-                if let Some(gate) = &mut self.gate {
+                if let Some(gate) = self.gate.open() {
                     gate.shutdown();
                 }
             }
@@ -108,20 +110,19 @@ impl<P: Payload> Part<P> {
 
     /// Gives the gate what belongs to a connection in handshake, and what does not back.
     fn in_handshake(&mut self, conn: ConnId, data: P) -> Option<P> {
-        match &mut self.gate {
-            Some(gate) if self.shard.owner(conn).is_none() => gate.received(conn, data),
-            _ => Some(data),
+        if self.shard.owner(conn).is_some() {
+            return Some(data);
+        }
+        match self.gate.open() {
+            Some(gate) => gate.received(conn, data),
+            None => Some(data),
         }
     }
 
     /// Carries what gate and shard say to each other and to the outside, until they are silent.
     fn settle(&mut self, now: Instant) {
         loop {
-            let said = match &mut self.gate {
-                Some(gate) => gate.poll().or_else(|| self.shard.poll()),
-                None => self.shard.poll(),
-            };
-            match said {
+            match self.gate.poll().or_else(|| self.shard.poll()) {
                 Some(Output::Letter(letter)) if self.is_for_us(&letter) => self.deliver(now, letter),
                 Some(output) => self.out.push_back(output),
                 None => break,
@@ -131,17 +132,20 @@ impl<P: Payload> Part<P> {
 
     fn is_for_us(&self, letter: &Letter<P>) -> bool {
         match letter {
-            Letter::ToGate { .. } => self.gate.is_some(),
+            Letter::ToGate { .. } => self.gate.is_here(),
             Letter::ToShard { to, .. } => *to == self.index(),
         }
     }
 
     fn deliver(&mut self, now: Instant, letter: Letter<P>) {
         debug_assert!(self.is_for_us(&letter), "{letter:?} went astray");
-        match (letter, &mut self.gate) {
-            (Letter::ToGate { from, what }, Some(gate)) => gate.letter(now, from, what),
-            (Letter::ToGate { .. }, None) => {}
-            (Letter::ToShard { what, .. }, _) => self.shard.letter(now, what),
+        match letter {
+            Letter::ToGate { from, what } => {
+                if let Some(gate) = self.gate.open() {
+                    gate.letter(now, from, what);
+                }
+            }
+            Letter::ToShard { what, .. } => self.shard.letter(now, what),
         }
     }
 
@@ -157,18 +161,17 @@ impl<P: Payload> Part<P> {
 
     /// When to handle [`Input::Tick`], if nothing else happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        let gate = self.gate.as_ref().and_then(|gate| gate.deadline());
-        [gate, self.shard.deadline()].into_iter().flatten().min()
+        [self.gate.deadline, self.shard.deadline()].into_iter().flatten().min()
     }
 
     /// What `conn` has to send, about `room` bytes of it (a message more at most). Nothing: it is drained, and a
     /// [`Output::Wake`] comes when there is more. Blocks belong to the torrent of [`Part::torrent_of`].
     pub fn poll_transmit(&mut self, now: Instant, conn: ConnId, room: usize, out: &mut Transmit) {
-        if let Some(bytes) = self.gate.as_mut().and_then(|gate| gate.poll_transmit(conn)) {
-            out.bytes(&bytes);
-        } else {
+        if self.shard.owner(conn).is_some() {
             self.shard.poll_transmit(now, conn, room, out);
             self.settle(now);
+        } else if let Some(bytes) = self.gate.open().and_then(|gate| gate.poll_transmit(conn)) {
+            out.bytes(&bytes);
         }
     }
 
@@ -199,14 +202,57 @@ impl<P: Payload> Part<P> {
 
     /// Connections: of the shard, and those that the gate thinks all shards have.
     pub(crate) fn connections(&self) -> (usize, usize) {
-        (self.shard.connections(), self.gate.as_ref().map_or(0, |gate| gate.handed_over()))
+        (self.shard.connections(), self.gate.gate.as_ref().map_or(0, |gate| gate.handed_over()))
     }
 
     /// What is wrong, if anything. For the lab, after every step: it is slow.
     pub fn check_invariants(&self) -> Result<(), String> {
-        if let Some(gate) = &self.gate {
+        if let Some(gate) = &self.gate.gate {
             gate.check_invariants()?;
+            if self.gate.quiet && gate.deadline() != self.gate.deadline {
+                return Err(format!("the gate waits for {:?}, noted {:?}", gate.deadline(), self.gate.deadline));
+            }
         }
         self.shard.check_invariants()
+    }
+}
+
+/// The gate, if it is here, and what has to be known of it while nothing concerns it: connections that are handed over are most
+/// of all there is, and their messages need not touch it.
+#[derive(Debug)]
+struct Door<P> {
+    gate: Option<Box<Gate<P>>>,
+    /// It has said everything.
+    quiet: bool,
+    /// Its deadline, as of then.
+    deadline: Option<Instant>,
+}
+
+impl<P: Payload> Door<P> {
+    fn new(gate: Option<Box<Gate<P>>>) -> Self {
+        Door { quiet: gate.is_none(), gate, deadline: None }
+    }
+
+    fn is_here(&self) -> bool {
+        self.gate.is_some()
+    }
+
+    /// The gate, to be told something. It is to be polled then.
+    fn open(&mut self) -> Option<&mut Gate<P>> {
+        self.quiet = self.gate.is_none();
+        self.gate.as_deref_mut()
+    }
+
+    fn poll(&mut self) -> Option<Output<P>> {
+        if self.quiet {
+            return None;
+        }
+        let gate = self.gate.as_mut()?;
+        let said = gate.poll();
+        if said.is_none() {
+            self.quiet = true;
+            self.deadline = gate.deadline();
+        }
+        said
     }
 }

@@ -79,8 +79,8 @@ pub(crate) struct End {
     pub(crate) frozen: bool,
     /// On its way from here, with when it arrives.
     pub(crate) flight: VecDeque<(Instant, Payload)>,
-    /// Arrived at the other end, but not read there for want of credit.
-    pub(crate) unread: Payload,
+    /// Arrived at the other end, but not read there for want of credit. Rare.
+    pub(crate) unread: Option<Box<Payload>>,
     /// Bytes of both.
     pub(crate) outstanding: usize,
     /// When the last chunk arrives at the other end.
@@ -99,7 +99,7 @@ impl End {
             queued: false,
             frozen: false,
             flight: VecDeque::new(),
-            unread: Payload::default(),
+            unread: None,
             outstanding: 0,
             last_arrival: Instant::ZERO,
             credit: engine::CREDIT,

@@ -17,7 +17,7 @@ const PEERS: usize = 10_000;
 const BYTES_MAX: usize = 400 << 20;
 const CONNECTED: usize = 300;
 /// For each of them, of which the engine has 40 KiB (see `memory.rs`).
-const CONNECTED_BYTES_MAX: usize = 80 << 10;
+const CONNECTED_BYTES_MAX: usize = 64 << 10;
 
 /// Leechers without a seed: they have nothing to exchange.
 fn world(peers: usize, discovery: Discovery) -> World {

@@ -212,7 +212,7 @@ impl World {
             Event::Connected(key) => self.connected(key),
             Event::Refused(key) => self.refused(key),
             Event::Deliver(key, side) => self.deliver(key, side),
-            Event::Read(key, side) => self.read(key, side),
+            Event::Read(key, side) => self.read(key, side, Payload::default()),
             Event::Gone(key, side) => self.gone(key, side),
             Event::Lost(key) => self.lost(key),
             Event::Uplink(peer) => {

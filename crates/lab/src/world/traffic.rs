@@ -157,7 +157,7 @@ impl World {
         for side in [Side::Dialler, Side::Dialled] {
             let end = conn.end_mut(side);
             end.flight.clear();
-            end.unread = Payload::default();
+            end.unread = None;
             end.frozen = true;
             self.queue.push(self.now, Event::Gone(key, side));
         }
@@ -189,7 +189,7 @@ impl World {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let end = conn.end_mut(side);
         end.credit = end.credit.saturating_add(bytes);
-        if !conn.end(side.other()).unread.is_empty() {
+        if conn.end(side.other()).unread.is_some() {
             self.queue.push(self.now, Event::Read(key, side.other()));
         }
     }
@@ -317,12 +317,11 @@ impl World {
         if !open {
             return;
         }
-        end.unread.append(data);
-        self.read(key, side);
+        self.read(key, side, data);
     }
 
-    /// The other end reads what has arrived from `side`, as far as it may.
-    pub(super) fn read(&mut self, key: ConnKey, side: Side) {
+    /// The other end reads what has arrived from `side`, `data` last, as far as it may.
+    pub(super) fn read(&mut self, key: ConnKey, side: Side, data: Payload) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let reader = conn.end_mut(side.other());
         if reader.state != EndState::Open {
@@ -331,26 +330,36 @@ impl World {
         let (to, id) = (reader.peer, reader.id);
         let credit = usize::try_from(reader.credit).unwrap_or(usize::MAX);
         let speaker = conn.end_mut(side);
-        let n = speaker.unread.len().min(credit);
+        let mut data = match speaker.unread.take() {
+            Some(mut earlier) => {
+                earlier.append(data);
+                *earlier
+            }
+            None => data,
+        };
+        let n = data.len().min(credit);
+        if n < data.len() {
+            let head = data.split_to(n);
+            speaker.unread = Some(Box::new(std::mem::replace(&mut data, head)));
+        }
         if n == 0 {
             return;
         }
-        let data = speaker.unread.split_to(n);
         speaker.outstanding -= n;
         let from = speaker.peer;
         let waits = speaker.awake && !speaker.queued && !speaker.frozen && speaker.state == EndState::Open;
         speaker.queued |= waits;
         conn.end_mut(side.other()).credit -= n as u64;
         let blocks = data.block_bytes();
-        let from_seed = self.peers[from as usize].is_seed();
-        let peer = &mut self.peers[to as usize];
         if blocks > 0 {
+            let from_seed = self.peers[from as usize].is_seed();
+            let peer = &mut self.peers[to as usize];
             peer.stats.first_block_at.get_or_insert(self.now);
-        }
-        peer.stats.received += blocks;
-        peer.received_in_life += blocks;
-        if from_seed {
-            peer.stats.received_from_seeds += blocks;
+            peer.stats.received += blocks;
+            peer.received_in_life += blocks;
+            if from_seed {
+                peer.stats.received_from_seeds += blocks;
+            }
         }
         if let Some(watch) = &mut self.watch {
             watch.heard(key, side, n);
