@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 /// Set for the second life of the harness.
 const INSIDE: &str = "SHOAL_BENCH_INSIDE";
 
-const SCRIPT: &str = "ip link set lo up; ip addr add 10.77.0.1/16 dev lo; ip addr add 10.77.0.11/32 dev lo; ulimit -n 20000; exec \"$@\"";
+/// Clients listen on ports from 50000, which no connection that goes out may hold, nor its remains.
+const SCRIPT: &str = "echo 20000 49999 > /proc/sys/net/ipv4/ip_local_port_range; ip link set lo up; ip addr add 10.77.0.1/16 dev lo; ip addr add 10.77.0.11/32 dev lo; ulimit -n 20000; exec \"$@\"";
 
 /// Are we inside already?
 pub(super) fn inside() -> bool {
