@@ -4,6 +4,7 @@
 //! - [`message`]: what they say after it (BEP 3, 6, 10, 52), decoded from a stream without copying payload
 //! - [`extended`]: the extension protocol (BEP 9, 10, 11, 54)
 //! - [`tracker`]: announces and scrapes over HTTP and UDP (BEP 3, 7, 15, 23, 48)
+//! - [`fastcgi`]: how a web server talks to programs that stay (FastCGI 1.0)
 //! - [`compact`]: addresses in 6 and 18 bytes
 //!
 //! Every limit on what a stranger may send is a named constant beside the format that it guards, and every
@@ -12,6 +13,7 @@
 
 pub mod compact;
 pub mod extended;
+pub mod fastcgi;
 pub mod handshake;
 pub mod message;
 mod percent;
