@@ -1,16 +1,23 @@
 //! The responses: headers and bodies.
 
+use crate::body::{self, InMemory, Segment, Source};
 use crate::conditions::{self, Verdict, Version};
 use crate::content::{Content, ContentError, Reader};
 use crate::item::Item;
 use crate::page::segment;
 use crate::range::{self, Asked};
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Response as HttpResponse, StatusCode, response};
 use axum::response::Response;
 use base::percent;
 use serde::Serialize;
+use std::collections::hash_map::RandomState;
+use std::future::Future;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What pages may do: nothing but use the style, the script and the answers of this site.
@@ -18,6 +25,18 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'sel
                            base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// What shared files may do that browsers run: nothing, as if they came from nowhere.
 const FILE_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+/// Who answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request that came from `from`.
+    fn answer(&self, request: Request, from: SocketAddr) -> impl Future<Output = Response> + Send;
+}
+
+impl<H: Handler> Handler for Arc<H> {
+    fn answer(&self, request: Request, from: SocketAddr) -> impl Future<Output = Response> + Send {
+        H::answer(self, request, from)
+    }
+}
 
 fn response(status: StatusCode) -> response::Builder {
     HttpResponse::builder().status(status).header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
@@ -39,6 +58,28 @@ pub(crate) fn refuse(status: StatusCode, why: &str) -> Response {
         builder = builder.header(header::ALLOW, "GET, HEAD");
     }
     finish(builder, format!("{why}\n"))
+}
+
+/// Which methods there are.
+pub(crate) fn allows(status: StatusCode, methods: &'static str) -> Response {
+    let builder = response(status).header(header::ALLOW, methods);
+    match status {
+        StatusCode::NO_CONTENT => finish(builder, Body::empty()),
+        _ => finish(
+            builder.header(header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+            format!("only {methods} are answered here\n"),
+        ),
+    }
+}
+
+/// The file was taken.
+pub(crate) fn written(status: StatusCode, etag: &str) -> Response {
+    finish(response(status).header(header::ETAG, etag), Body::empty())
+}
+
+/// It is over there, for good.
+pub(crate) fn moved(to: &str) -> Response {
+    finish(response(StatusCode::MOVED_PERMANENTLY).header(header::LOCATION, to), Body::empty())
 }
 
 /// Nothing has this address.
@@ -91,6 +132,13 @@ pub(crate) fn json(value: &impl Serialize) -> Response {
     }
 }
 
+/// A listing for programs; browsers get a page under the same address.
+pub(crate) fn listing_json(value: &impl Serialize) -> Response {
+    let mut response = json(value);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
+
 /// An answer of the tracker.
 pub(crate) fn tracker(body: Vec<u8>) -> Response {
     let builder = response(StatusCode::OK).header(header::CACHE_CONTROL, "no-store");
@@ -101,15 +149,11 @@ pub(crate) fn tracker(body: Vec<u8>) -> Response {
 pub(crate) fn torrent(item: &Item, headers: &HeaderMap) -> Response {
     let version = Version { etag: format!("\"{}-torrent\"", item.tag), modified: None };
     let kind = HeaderValue::from_static("application/x-bittorrent");
-    let builder = versioned(&version, kind)
+    let builder = HttpResponse::builder()
+        .header(header::CACHE_CONTROL, "no-cache")
         .header(header::CONTENT_DISPOSITION, disposition("attachment", &format!("{}.torrent", item.name)));
-    match plan(headers, &version, item.torrent.len() as u64) {
-        Err(response) => *response,
-        Ok((status, range)) => {
-            let (from, to) = (range.start as usize, range.end as usize);
-            finish(ranged(builder, status, &range, item.torrent.len() as u64), item.torrent.slice(from..to))
-        }
-    }
+    let facts = Facts { version, kind, len: item.torrent.len() as u64 };
+    deliver(headers, builder, &facts, InMemory(item.torrent.clone()))
 }
 
 /// The bytes of a file, or of a folder as a tar stream.
@@ -142,58 +186,90 @@ pub(crate) async fn content(item: Arc<Item>, content: Content, headers: &HeaderM
         Err(_) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is closing"),
     };
     let active = is_active(&kind);
-    let mut builder = versioned(&version, kind)
+    let mut builder = HttpResponse::builder()
         .header(header::VARY, "accept")
+        .header(header::CACHE_CONTROL, "no-cache")
         .header(header::LINK, described_by(&item))
         .header(header::CONTENT_DISPOSITION, disposition(if download { "attachment" } else { "inline" }, &name));
     if active {
         builder = builder.header(header::CONTENT_SECURITY_POLICY, FILE_POLICY);
     }
-    match plan(headers, &version, len) {
-        Err(response) => *response,
-        Ok((status, range)) => finish(ranged(builder, status, &range, len), reader.into_body(range)),
-    }
+    deliver(headers, builder, &Facts { version, kind, len }, reader)
 }
 
-/// What to answer with: a status and the bytes to send, or a response that has none.
-fn plan(headers: &HeaderMap, version: &Version, len: u64) -> Result<(StatusCode, std::ops::Range<u64>), Box<Response>> {
-    let empty = |status| response(status).header(header::ETAG, &version.etag).header(header::ACCEPT_RANGES, "bytes");
-    let range = match conditions::judge(headers, version) {
+/// What is known of a resource before it is sent.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) version: Version,
+    pub(crate) kind: HeaderValue,
+    pub(crate) len: u64,
+}
+
+/// Answers with what the conditions and ranges of a request leave of a source; `builder` has headers of its own already.
+pub(crate) fn deliver(headers: &HeaderMap, builder: response::Builder, facts: &Facts, source: impl Source) -> Response {
+    let len = facts.len;
+    let builder = builder.header(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    let range = match conditions::judge(headers, &facts.version) {
         Verdict::NotModified => {
-            return Err(Box::new(finish(
-                empty(StatusCode::NOT_MODIFIED).header(header::VARY, "accept"),
-                Body::empty(),
-            )));
+            return finish(validators(builder.status(StatusCode::NOT_MODIFIED), &facts.version), Body::empty());
         }
-        Verdict::Failed => return Err(Box::new(finish(empty(StatusCode::PRECONDITION_FAILED), Body::empty()))),
+        Verdict::Failed => {
+            let builder = builder.status(StatusCode::PRECONDITION_FAILED);
+            return finish(validators(builder, &facts.version), Body::empty());
+        }
         Verdict::Go { range } => headers.get(header::RANGE).filter(|_| range).and_then(|v| v.to_str().ok()),
     };
+    let builder = validators(builder, &facts.version).header(header::ACCEPT_RANGES, "bytes");
+    let typed = |builder: response::Builder| builder.header(header::CONTENT_TYPE, &facts.kind);
+    let span = |r: &Range<u64>| format!("bytes {}-{}/{len}", r.start, r.end.saturating_sub(1));
     match range::parse(range, len) {
-        Asked::Whole => Ok((StatusCode::OK, 0..len)),
-        Asked::Part(part) => Ok((StatusCode::PARTIAL_CONTENT, part)),
+        Asked::Whole => {
+            let builder = typed(builder).header(header::CONTENT_LENGTH, len);
+            finish(builder, body::of(source, vec![Segment::Range(0..len)]))
+        }
+        Asked::Part(part) => {
+            let builder = typed(builder.status(StatusCode::PARTIAL_CONTENT)).header(header::CONTENT_RANGE, span(&part));
+            let builder = builder.header(header::CONTENT_LENGTH, part.end - part.start);
+            finish(builder, body::of(source, vec![Segment::Range(part)]))
+        }
+        Asked::Parts(parts) => {
+            let boundary = boundary();
+            let kind = facts.kind.to_str().unwrap_or("application/octet-stream");
+            let mut segments = Vec::with_capacity(2 * parts.len() + 1);
+            for part in parts {
+                let before = if segments.is_empty() { "" } else { "\r\n" };
+                segments.push(Segment::Text(format!(
+                    "{before}--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {}\r\n\r\n",
+                    span(&part)
+                )));
+                segments.push(Segment::Range(part));
+            }
+            segments.push(Segment::Text(format!("\r\n--{boundary}--\r\n")));
+            let builder = builder
+                .status(StatusCode::PARTIAL_CONTENT)
+                .header(header::CONTENT_TYPE, format!("multipart/byteranges; boundary={boundary}"))
+                .header(header::CONTENT_LENGTH, body::len(&segments));
+            finish(builder, body::of(source, segments))
+        }
         Asked::Nothing => {
-            let builder = empty(StatusCode::RANGE_NOT_SATISFIABLE);
-            Err(Box::new(finish(builder.header(header::CONTENT_RANGE, format!("bytes */{len}")), Body::empty())))
+            let builder = builder.status(StatusCode::RANGE_NOT_SATISFIABLE);
+            finish(builder.header(header::CONTENT_RANGE, format!("bytes */{len}")), Body::empty())
         }
     }
 }
 
-fn versioned(version: &Version, kind: HeaderValue) -> response::Builder {
-    let builder = response(StatusCode::OK).header(header::CONTENT_TYPE, kind).header(header::ETAG, &version.etag);
-    let builder = builder.header(header::ACCEPT_RANGES, "bytes").header(header::CACHE_CONTROL, "no-cache");
+fn validators(builder: response::Builder, version: &Version) -> response::Builder {
+    let builder = builder.header(header::ETAG, &version.etag);
     match version.modified {
         Some(modified) => builder.header(header::LAST_MODIFIED, httpdate::fmt_http_date(modified)),
         None => builder,
     }
 }
 
-fn ranged(builder: response::Builder, status: StatusCode, range: &std::ops::Range<u64>, len: u64) -> response::Builder {
-    let builder = builder.status(status).header(header::CONTENT_LENGTH, range.end - range.start);
-    match status {
-        StatusCode::PARTIAL_CONTENT => builder
-            .header(header::CONTENT_RANGE, format!("bytes {}-{}/{len}", range.start, range.end.saturating_sub(1))),
-        _ => builder,
-    }
+/// What no content can be made to contain: nobody knows it before.
+fn boundary() -> String {
+    let chance = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", chance(), chance())
 }
 
 /// The answer to HEAD: the same, without its body.
@@ -214,7 +290,7 @@ fn described_by(item: &Item) -> String {
 }
 
 /// The type by the name's extension; text is UTF-8, as most is.
-fn kind(path: &str) -> HeaderValue {
+pub(crate) fn kind(path: &str) -> HeaderValue {
     let mime = mime_guess::from_path(path).first_or_octet_stream();
     let text = mime.type_() == "text" || mime.essence_str() == "application/json";
     let value = if text { format!("{}; charset=utf-8", mime.essence_str()) } else { mime.essence_str().to_owned() };

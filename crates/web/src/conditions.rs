@@ -49,6 +49,13 @@ pub(crate) fn judge(headers: &HeaderMap, version: &Version) -> Verdict {
     Verdict::Go { range: if_range(headers, version) }
 }
 
+/// Whether the conditions let something of this version be written over. Those that save a transfer say nothing of that.
+pub(crate) fn may_write(headers: &HeaderMap, version: &Version) -> bool {
+    let mut headers = headers.clone();
+    headers.remove(header::IF_MODIFIED_SINCE);
+    matches!(judge(&headers, version), Verdict::Go { .. })
+}
+
 /// A range counts only if the client's first part is of the same version.
 fn if_range(headers: &HeaderMap, version: &Version) -> bool {
     match text(headers, header::IF_RANGE).map(str::trim) {

@@ -1,24 +1,37 @@
 //! HTTP for what is shared: the link page, the bytes of files and folders with ranges, the torrent, and the tracker.
 //!
-//! A [`Site`] holds the [`Item`]s and answers requests; [`serve()`] gives it listeners and limits. What happens in the
+//! A [`Site`] holds the [`Item`]s and answers requests; [`serve()`] gives listeners and limits to it, or to any [`Handler`]. What happens in the
 //! swarm is asked of whoever implements [`Live`]. RFC 9110 (semantics, conditions, ranges), RFC 6266 (names of downloads),
 //! RFC 8288 (the link to the torrent).
 //!
-//! It deliberately serves nothing that was not shared by name: static folders, programs and mirrors are other parts.
+//! A [`Site`] serves nothing that was not shared by name; a [`Folder`] serves what lies in a folder, a [`Website`] runs the programs in it, too. All are [`Handler`]s.
 
 mod answer;
+mod beneath;
+mod body;
 mod conditions;
 mod content;
+mod date;
+mod folder;
 mod item;
 mod live;
+mod log;
 mod page;
 mod patience;
+mod programs;
 mod range;
+mod say;
 mod serve;
 mod site;
 mod tar;
+mod website;
 
+pub use answer::Handler;
+pub use folder::{Folder, FolderOptions};
 pub use item::{Item, ItemError};
 pub use live::{Answer, Live, Swarm, SwarmPeer};
-pub use serve::serve;
+pub use log::AccessLog;
+pub use programs::{Address, ProgramLimits, Programs};
+pub use serve::{Limits, Serving, serve};
 pub use site::Site;
+pub use website::Website;

@@ -38,6 +38,12 @@ impl std::fmt::Debug for Site {
     }
 }
 
+impl answer::Handler for Site {
+    async fn answer(&self, request: Request, from: SocketAddr) -> Response {
+        self.respond(request, from).await
+    }
+}
+
 impl Site {
     /// A site without items. `base` is the beginning of its links: scheme, host and port, without a slash at the end.
     pub fn new(live: Arc<dyn Live>, base: String) -> Self {
@@ -78,8 +84,7 @@ impl Site {
         self.items.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Answers one request that came from `from`.
-    pub async fn answer(&self, request: Request, from: SocketAddr) -> Response {
+    async fn respond(&self, request: Request, from: SocketAddr) -> Response {
         let (parts, _) = request.into_parts();
         let head = parts.method == Method::HEAD;
         if !head && parts.method != Method::GET {

@@ -4,10 +4,12 @@
 //! come from the environment and from a file: see [`crate::config`].
 
 mod network;
+mod serve;
 mod torrent;
 mod transfer;
 
 pub use network::NetworkArgs;
+pub use serve::ServeArgs;
 pub use torrent::{CreateArgs, MagnetArgs, ShowArgs, TorrentCommand, VerifyArgs};
 pub use transfer::{Format, GetArgs, LabCommand, LabRunArgs, SeedArgs, ShareArgs, TrackerArgs};
 
@@ -62,6 +64,8 @@ pub enum Command {
     Get(GetArgs),
     /// Run a tracker by itself
     Tracker(TrackerArgs),
+    /// Serve a folder to browsers: a web server
+    Serve(ServeArgs),
     /// Experiments in virtual time
     #[command(subcommand)]
     Lab(LabCommand),
@@ -79,9 +83,6 @@ pub enum Command {
     /// The DHT by hand
     #[command(hide = true, disable_help_flag = true)]
     Dht(Later),
-    /// The web server
-    #[command(hide = true, disable_help_flag = true)]
-    Serve(Later),
     /// An edge server
     #[command(hide = true, disable_help_flag = true)]
     Mirror(Later),
@@ -130,7 +131,6 @@ impl Command {
     pub fn unbuilt(&self) -> Option<&'static str> {
         Some(match self {
             Command::Dht(_) => "dht",
-            Command::Serve(_) => "serve",
             Command::Mirror(_) => "mirror",
             Command::Split(_) => "split",
             Command::Hub(_) => "hub",
@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn what_is_not_built_has_a_name() {
-        let cli = Cli::try_parse_from(["shoal", "serve", "--help", "-x", "y"]).unwrap();
-        assert_eq!(cli.command.unbuilt(), Some("serve"));
+        let cli = Cli::try_parse_from(["shoal", "mirror", "--help", "-x", "y"]).unwrap();
+        assert_eq!(cli.command.unbuilt(), Some("mirror"));
         let cli = Cli::try_parse_from(["shoal", "lab", "compare", "--size", "1G"]).unwrap();
         assert_eq!(cli.command.unbuilt(), Some("lab compare"));
         let cli = Cli::try_parse_from(["shoal", "get", "x"]).unwrap();

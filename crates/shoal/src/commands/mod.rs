@@ -3,6 +3,7 @@
 mod get;
 mod lab;
 mod seed;
+mod serve;
 mod session;
 mod share;
 mod torrent;
@@ -70,6 +71,7 @@ async fn asynchronous(command: Command, global: Global, voice: Voice) -> Result<
         Command::Seed(args) => seed::run(args, &global, voice).await,
         Command::Get(args) => get::run(args, &global, voice).await,
         Command::Torrent(command) => torrent::run(command, voice).await,
+        Command::Serve(args) => serve::run(args, voice).await,
         Command::Tracker(args) => tracker::run(args, voice).await,
         other => Err(Failure::unbuilt(other.unbuilt().unwrap_or("this command"))),
     }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
 use tracker::server::{Access, Config};
-use web::{Item, Site};
+use web::{Item, Serving, Site};
 
 /// The first port that is tried for HTTP, and how many are.
 const PORT_FIRST: u16 = 8080;
@@ -77,7 +77,7 @@ async fn share(
     let glue = Arc::new(Glue::new(node.clone(), tracker.clone()));
     let site = Arc::new(Site::new(glue.clone(), base.clone()));
     let (closing, closed) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(web::serve(site.clone(), listeners, async move { drop(closed.await) }));
+    let server = tokio::spawn(web::serve(Serving::new(site.clone()), listeners, async move { drop(closed.await) }));
 
     let mut trackers = vec![vec![format!("{base}/announce")]];
     if let (None, Some(_)) = (&public, udp_bound) {

@@ -1,0 +1,145 @@
+//! The flags of the web server.
+
+use crate::failure::Failure;
+use crate::units::{Size, Span};
+use clap::Args;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use web::{Address, ProgramLimits};
+
+/// Where the web server listens unless it is told otherwise: for this machine alone.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Connections that a web server has unless it is told otherwise.
+const CONNECTIONS: usize = 4_096;
+
+/// `shoal serve`.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// The folder
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// Listen here
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = LISTEN)]
+    pub listen: SocketAddr,
+    /// Don't show what is in folders without an index page
+    #[arg(long)]
+    pub no_listing: bool,
+    /// Follow symbolic links that lead out of the folder
+    #[arg(long)]
+    pub follow_links: bool,
+    /// Write requests down in this file, in the common format; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
+    /// Write whole addresses there: usually the last part is left out
+    #[arg(long, requires = "access_log")]
+    pub log_addresses: bool,
+    /// Connections at once
+    #[arg(long, value_name = "N", default_value_t = CONNECTIONS)]
+    pub max_connections: usize,
+    /// Files with this extension are programs (CGI): run by PROGRAM, or where it is empty by themselves; may be repeated
+    #[arg(long, value_name = "EXT=PROGRAM", value_parser = cgi, help_heading = "Programs")]
+    pub cgi: Vec<Runner<Option<PathBuf>>>,
+    /// Files with this extension are programs of the FastCGI server at ADDR (a path, or host:port); may be repeated
+    #[arg(long, value_name = "EXT=ADDR", value_parser = fastcgi, help_heading = "Programs")]
+    pub fastcgi: Vec<Runner<Address>>,
+    /// Tell programs a variable more; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, help_heading = "Programs")]
+    pub env: Vec<(String, String)>,
+    /// Programs at once; further requests wait
+    #[arg(long, value_name = "N", default_value_t = ProgramLimits::default().running, help_heading = "Programs")]
+    pub max_programs: usize,
+    /// Longest silence of a program before it is ended
+    #[arg(long, value_name = "TIME", default_value = "60s", help_heading = "Programs")]
+    pub program_timeout: Span,
+    /// Largest body of a request
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Programs")]
+    pub max_body: Size,
+    /// Hand what begins with PREFIX to another web server
+    #[arg(long, value_name = "PREFIX=URL", hide = true)]
+    pub proxy: Vec<String>,
+    /// Ask for a name and a password that are in this file
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub auth: Option<PathBuf>,
+    /// Accept files (PUT), whole or not at all
+    #[arg(long)]
+    pub write: bool,
+    /// Largest file to accept
+    #[arg(long, value_name = "SIZE", default_value = "16GiB")]
+    pub max_file: Size,
+    /// Share each file and folder, too
+    #[arg(long, hide = true)]
+    pub share: bool,
+}
+
+impl ServeArgs {
+    /// Refuses the flags of parts that are not built yet.
+    pub fn check(&self) -> Result<(), Failure> {
+        let flags = [("--proxy", !self.proxy.is_empty()), ("--auth", self.auth.is_some()), ("--share", self.share)];
+        match flags.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(Failure::unbuilt(flag)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Who runs the files of one extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runner<T> {
+    /// Without its dot.
+    pub extension: String,
+    /// Who.
+    pub by: T,
+}
+
+fn runner<T>(text: &str, by: impl FnOnce(&str) -> Result<T, String>) -> Result<Runner<T>, String> {
+    let (extension, rest) = text.split_once('=').ok_or("write the extension, a = and who runs such files")?;
+    let extension = extension.strip_prefix('.').unwrap_or(extension);
+    if extension.is_empty() || extension.contains(['/', '.']) {
+        return Err(format!("{extension:?} is no extension"));
+    }
+    Ok(Runner { extension: extension.to_owned(), by: by(rest)? })
+}
+
+fn cgi(text: &str) -> Result<Runner<Option<PathBuf>>, String> {
+    runner(text, |program| {
+        let path = PathBuf::from(program);
+        match program {
+            "" => Ok(None),
+            // Programs run in the folder of their file.
+            _ if program.contains('/') => std::path::absolute(path).map(Some).map_err(|e| e.to_string()),
+            _ => Ok(Some(path)),
+        }
+    })
+}
+
+fn fastcgi(text: &str) -> Result<Runner<Address>, String> {
+    runner(text, |address| match address.parse()? {
+        Address::Unix(path) => std::path::absolute(path).map(Address::Unix).map_err(|e| e.to_string()),
+        tcp => Ok(tcp),
+    })
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write a name, a = and its value")?;
+    let sound = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if sound { Ok((name.to_owned(), value.to_owned())) } else { Err(format!("{name:?} is no name of a variable")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_runs_what() {
+        assert_eq!(cgi("sh="), Ok(Runner { extension: "sh".into(), by: None }));
+        assert_eq!(cgi(".py=python3").unwrap().by, Some("python3".into()));
+        assert!(cgi("py=./x").unwrap().by.unwrap().is_absolute());
+        assert_eq!(fastcgi("php=/run/php.sock").unwrap().by, Address::Unix("/run/php.sock".into()));
+        assert_eq!(fastcgi("php=127.0.0.1:9000").unwrap().by, Address::Tcp("127.0.0.1:9000".into()));
+        for wrong in ["php", "=x", "a/b=x", ".=x", "a.b=x"] {
+            assert!(cgi(wrong).is_err(), "{wrong}");
+        }
+        assert!(fastcgi("php=9000").is_err());
+    }
+}

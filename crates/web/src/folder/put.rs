@@ -1,0 +1,209 @@
+//! Files that clients write (PUT, RFC 9110, section 9.3.4): whole or not at all, and never over what they did not know of.
+
+use super::path::Place;
+use super::{Trouble, version};
+use crate::answer;
+use crate::beneath::Root;
+use crate::body::part;
+use crate::conditions::{self, Version};
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Mode, OFlags, fdatasync, mkdirat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// Bytes collected before they are written.
+const CHUNK: usize = 1 << 20;
+/// Time in which a client must send some of what it announced.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Folders that are made for one file.
+const DEPTH_MAX: usize = 64;
+
+/// What writing needs.
+#[derive(Debug)]
+pub(super) struct Writing {
+    /// Bytes of one file.
+    pub(super) max: u64,
+    number: AtomicU64,
+    /// Conditions hold until the file has its name.
+    naming: Mutex<()>,
+}
+
+impl Writing {
+    pub(super) fn new(max: u64) -> Self {
+        Writing { max, number: AtomicU64::new(0), naming: Mutex::new(()) }
+    }
+
+    /// Writes a file, and says how that went.
+    pub(super) async fn put(&self, root: &Root, place: &Place, headers: &HeaderMap, body: Body) -> Response {
+        self.try_put(root, place, headers, body).await.unwrap_or_else(|response| *response)
+    }
+
+    async fn try_put(
+        &self,
+        root: &Root,
+        place: &Place,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, Box<Response>> {
+        let refuse = |status, why| Box::new(answer::refuse(status, why));
+        if place.is_folder() || place.names().len() > DEPTH_MAX {
+            return Err(refuse(StatusCode::CONFLICT, "a file can't have this name"));
+        }
+        // Who sends a part means to change a part (section 14.5).
+        if headers.contains_key(header::CONTENT_RANGE) {
+            return Err(refuse(StatusCode::BAD_REQUEST, "send the whole file: parts are not taken"));
+        }
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|len| len > self.max) {
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the file is too large"));
+        }
+        let Some((name, parents)) = place.names().split_last() else {
+            return Err(refuse(StatusCode::CONFLICT, "a file can't have this name"));
+        };
+        let folder = make(root, parents).map_err(trouble)?;
+        check(&folder, name, headers)?;
+        let temporary = format!(".shoal-put-{}-{}", std::process::id(), self.number.fetch_add(1, Ordering::Relaxed));
+        let draft = Draft::new(&folder, temporary).map_err(trouble)?;
+        let draft = self.receive(draft, body).await?;
+        let _naming = self.naming.lock().await;
+        let new = check(&folder, name, headers)?;
+        let written = draft.name(name).map_err(trouble)?;
+        let status = if new { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
+        Ok(answer::written(status, &written.etag))
+    }
+
+    /// Takes the body in.
+    async fn receive<'a>(&self, mut draft: Draft<'a>, mut body: Body) -> Result<Draft<'a>, Box<Response>> {
+        let refuse = |status, why| Box::new(answer::refuse(status, why));
+        let (mut waiting, mut all) = (Vec::new(), 0);
+        loop {
+            let next = match tokio::time::timeout(PATIENCE, part(&mut body)).await {
+                Ok(Ok(next)) => next,
+                Ok(Err(_)) => return Err(refuse(StatusCode::BAD_REQUEST, "the file did not arrive whole")),
+                Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the file stopped arriving")),
+            };
+            let end = next.is_none();
+            if let Some(bytes) = next {
+                all += bytes.len() as u64;
+                if all > self.max {
+                    return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the file is too large"));
+                }
+                waiting.extend_from_slice(&bytes);
+            }
+            if waiting.len() >= CHUNK || end {
+                let mut file = draft.file.try_clone().map_err(trouble)?;
+                let bytes = std::mem::take(&mut waiting);
+                let write =
+                    move || file.write_all(&bytes).and_then(|()| if end { Ok(fdatasync(&file)?) } else { Ok(()) });
+                let done = tokio::task::spawn_blocking(write).await.map_err(|e| trouble(io::Error::other(e)))?;
+                done.map_err(trouble)?;
+            }
+            if end {
+                draft.whole = true;
+                return Ok(draft);
+            }
+        }
+    }
+}
+
+/// Opens the folder, and makes what is missing of it. No symbolic link on the way is followed out.
+fn make(root: &Root, names: &[Vec<u8>]) -> io::Result<OwnedFd> {
+    let mut folder = root.folder()?;
+    for name in names {
+        folder = match root.step(&folder, name) {
+            Err(Errno::NOENT) => {
+                match mkdirat(&folder, &name[..], Mode::from(0o777)) {
+                    // Somebody else was faster.
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(e) => return Err(e.into()),
+                }
+                root.step(&folder, name)?
+            }
+            opened => opened?,
+        };
+    }
+    Ok(folder)
+}
+
+/// May the file be written, as far as conditions say? True if there is none yet.
+fn check(folder: &OwnedFd, name: &[u8], headers: &HeaderMap) -> Result<bool, Box<Response>> {
+    let failed = || Box::new(answer::refuse(StatusCode::PRECONDITION_FAILED, "the file is not what you take it for"));
+    match existing(folder, name).map_err(trouble)? {
+        Some(version) => match conditions::may_write(headers, &version) {
+            true => Ok(false),
+            false => Err(failed()),
+        },
+        // Nothing is like any tag, and nothing is what `*` would find.
+        None if headers.contains_key(header::IF_MATCH) => Err(failed()),
+        None => Ok(true),
+    }
+}
+
+fn existing(folder: &OwnedFd, name: &[u8]) -> io::Result<Option<Version>> {
+    match openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => {
+            let metadata = File::from(file).metadata()?;
+            if metadata.is_dir() {
+                return Err(Errno::ISDIR.into());
+            }
+            Ok(Some(version(&metadata)))
+        }
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A file that has no name yet which anybody would be served under. Unless it gets one, it is removed.
+struct Draft<'a> {
+    folder: &'a OwnedFd,
+    temporary: String,
+    file: File,
+    whole: bool,
+    named: bool,
+}
+
+impl<'a> Draft<'a> {
+    fn new(folder: &'a OwnedFd, temporary: String) -> io::Result<Self> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(folder, temporary.as_str(), flags, Mode::from(0o666))?.into();
+        Ok(Draft { folder, temporary, file, whole: false, named: false })
+    }
+
+    fn name(mut self, name: &[u8]) -> io::Result<Version> {
+        debug_assert!(self.whole);
+        renameat(self.folder, self.temporary.as_str(), self.folder, name)?;
+        self.named = true;
+        Ok(version(&self.file.metadata()?))
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if !self.named {
+            // What can't be removed stays hidden.
+            let _ = unlinkat(self.folder, self.temporary.as_str(), AtFlags::empty());
+        }
+    }
+}
+
+fn trouble(error: io::Error) -> Box<Response> {
+    Box::new(match Errno::from_io_error(&error) {
+        Some(Errno::NOTDIR | Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => answer::refuse(
+            StatusCode::CONFLICT,
+            "there is a folder where a file should be, or a file where a folder should",
+        ),
+        Some(Errno::NOSPC | Errno::DQUOT) => {
+            answer::refuse(StatusCode::INSUFFICIENT_STORAGE, "there is no room for the file")
+        }
+        Some(Errno::NAMETOOLONG | Errno::INVAL) => answer::refuse(StatusCode::CONFLICT, "a file can't have this name"),
+        Some(Errno::ROFS) => answer::refuse(StatusCode::FORBIDDEN, "this can't be written here"),
+        _ => Trouble::from(error).into(),
+    })
+}

@@ -1,0 +1,239 @@
+//! Pages that programs make: CGI (RFC 3875) for any program, FastCGI for those that stay.
+//!
+//! Which files are programs is told by their extension. The rest of the path behind the file is the program's
+//! (`/a.php/x/y`), and so are query, headers and body. What it prints streams to the client as it comes; a program that
+//! says nothing for too long, or rubbish, ends in a 504 or a 502, and its complaints go to the log.
+
+mod cgi;
+mod fastcgi;
+mod output;
+mod variables;
+
+use crate::answer;
+use crate::beneath::Root;
+use crate::folder::Place;
+use axum::body::Body;
+use axum::http::{Method, StatusCode, request};
+use axum::response::Response;
+use cgi::Cgi;
+pub use fastcgi::Address;
+use fastcgi::FastCgi;
+use output::Output;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Time that a request waits for its turn.
+const TURN_WAIT: Duration = Duration::from_secs(30);
+
+/// What programs may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramLimits {
+    /// Programs at once, CGI and FastCGI together.
+    pub running: usize,
+    /// Time in which a program must say something, and in which a client must send some of the body it announced.
+    pub patience: Duration,
+    /// Bytes of a request's body.
+    pub body: u64,
+}
+
+impl Default for ProgramLimits {
+    fn default() -> Self {
+        ProgramLimits { running: 64, patience: Duration::from_secs(60), body: 64 << 20 }
+    }
+}
+
+/// Who runs the files of one extension.
+#[derive(Debug)]
+enum Runner {
+    Cgi(Cgi),
+    FastCgi(FastCgi),
+}
+
+/// Which files are programs, and who runs them.
+#[derive(Debug)]
+pub struct Programs {
+    runners: BTreeMap<OsString, Arc<Runner>>,
+    limits: ProgramLimits,
+    turns: Arc<Semaphore>,
+    root: PathBuf,
+    extra: variables::Variables,
+}
+
+/// A program that was found in the path of a request.
+#[derive(Debug)]
+pub(crate) struct Script {
+    runner: Arc<Runner>,
+    /// The file, absolute.
+    file: PathBuf,
+    /// Its path in URLs.
+    name: String,
+    /// What follows it there, decoded; begins with a slash, if there is anything.
+    info: Vec<u8>,
+}
+
+/// Why there is no answer of a program.
+#[derive(Debug, thiserror::Error)]
+enum ProgramError {
+    #[error("it can't be started: {0}")]
+    Start(std::io::Error),
+    #[error("the FastCGI server can't be reached: {0}")]
+    Connect(std::io::Error),
+    #[error("the request's body can't be had: {0}")]
+    Body(String),
+    #[error("the request's body can't be kept: {0}")]
+    Spool(std::io::Error),
+    #[error("the request's body is longer than {0} bytes")]
+    Large(u64),
+    #[error("{0}")]
+    Output(#[from] output::OutputError),
+}
+
+impl Programs {
+    /// None yet, in the folder `root`.
+    ///
+    /// # Errors
+    /// If the folder has no absolute path.
+    pub fn new(root: &Path, limits: ProgramLimits) -> std::io::Result<Self> {
+        let turns = Arc::new(Semaphore::new(limits.running.clamp(1, Semaphore::MAX_PERMITS)));
+        Ok(Programs {
+            runners: BTreeMap::new(),
+            limits,
+            turns,
+            root: root.canonicalize()?,
+            extra: variables::Variables::new(),
+        })
+    }
+
+    /// Runs files with this extension by a program, or by themselves.
+    pub fn cgi(&mut self, extension: &str, program: Option<PathBuf>) {
+        self.runners.insert(extension.into(), Arc::new(Runner::Cgi(Cgi::new(program))));
+    }
+
+    /// Hands files with this extension to a FastCGI server.
+    pub fn fastcgi(&mut self, extension: &str, address: Address) {
+        self.runners.insert(extension.into(), Arc::new(Runner::FastCgi(FastCgi::new(address))));
+    }
+
+    /// Tells all programs one more variable.
+    pub fn variable(&mut self, name: &str, value: &str) {
+        self.extra.insert(name.into(), value.into());
+    }
+
+    fn runner(&self, name: &[u8]) -> Option<&Arc<Runner>> {
+        self.runners.get(Path::new(OsStr::from_bytes(name)).extension()?)
+    }
+
+    /// Some name in this path would be a program, were there such a file.
+    pub(crate) fn would_run(&self, path: &str) -> bool {
+        Place::parse(path).is_some_and(|place| place.names().iter().any(|name| self.runner(name).is_some()))
+    }
+
+    /// The program that a path leads to, or that is the index of the folder that it leads to. Blocking, for as long as it takes
+    /// to look at a file.
+    pub(crate) fn find(&self, root: &Root, place: &Place) -> Option<Script> {
+        let is_file = |path: &Path| root.open(path).and_then(|f| f.metadata()).is_ok_and(|m| m.is_file());
+        let mut path = PathBuf::new();
+        for (i, name) in place.names().iter().enumerate() {
+            path.push(OsStr::from_bytes(name));
+            let Some(runner) = self.runner(name).filter(|_| is_file(&path)) else { continue };
+            let (before, after) = (&place.names()[..=i], &place.names()[i + 1..]);
+            let mut info: Vec<u8> = after.iter().flat_map(|n| [&b"/"[..], n].concat()).collect();
+            if place.is_folder() {
+                info.push(b'/');
+            }
+            return Some(self.script(runner, &path, before, info));
+        }
+        if !place.is_folder() {
+            return None;
+        }
+        self.runners.iter().find_map(|(extension, runner)| {
+            let mut index = OsString::from("index.");
+            index.push(extension);
+            let path = place.path().join(&index);
+            let names: Vec<_> = place.names().iter().cloned().chain([index.as_bytes().to_vec()]).collect();
+            is_file(&path).then(|| self.script(runner, &path, &names, Vec::new()))
+        })
+    }
+
+    fn script(&self, runner: &Arc<Runner>, path: &Path, names: &[Vec<u8>], info: Vec<u8>) -> Script {
+        let name = names.iter().map(|n| format!("/{}", String::from_utf8_lossy(n))).collect();
+        Script { runner: runner.clone(), file: self.root.join(path), name, info }
+    }
+
+    /// Answers by a program. An answer that only says where to look instead comes back as that place.
+    pub(crate) async fn run(
+        &self,
+        script: Script,
+        parts: &request::Parts,
+        body: Body,
+        from: SocketAddr,
+    ) -> Result<Response, String> {
+        let turn = tokio::time::timeout(TURN_WAIT, self.turns.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Ok(answer::refuse(StatusCode::SERVICE_UNAVAILABLE, "all programs are busy; try again in a while"));
+        };
+        let length = variables::content_length(&parts.headers);
+        if length.is_some_and(|len| len > self.limits.body) {
+            return Ok(answer::refuse(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too long"));
+        }
+        let result = self.start(&script, parts, body, from, turn).await;
+        let result = match result {
+            Ok(output) => output::respond(output, self.limits.patience, parts.method == Method::HEAD).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(output::Answer::Response(response)) => Ok(response),
+            Ok(output::Answer::Elsewhere(path)) => Err(path),
+            Err(error) => {
+                tracing::error!("{}: {error}", script.name);
+                Ok(answer::refuse(error.status(), error.words()))
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        script: &Script,
+        parts: &request::Parts,
+        body: Body,
+        from: SocketAddr,
+        turn: tokio::sync::OwnedSemaphorePermit,
+    ) -> Result<Output, ProgramError> {
+        let (body, length) = variables::sized(parts, body, &self.limits).await?;
+        let mut variables = variables::of(script, &self.root, parts, from, length);
+        variables.extend(self.extra.clone());
+        match &*script.runner {
+            Runner::Cgi(cgi) => cgi.run(script, &variables, body, self.limits.patience, turn),
+            Runner::FastCgi(server) => server.run(script, &variables, body, self.limits.patience, turn).await,
+        }
+    }
+}
+
+impl ProgramError {
+    fn status(&self) -> StatusCode {
+        match self {
+            ProgramError::Output(output::OutputError::Silent) => StatusCode::GATEWAY_TIMEOUT,
+            ProgramError::Body(_) => StatusCode::BAD_REQUEST,
+            ProgramError::Large(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            ProgramError::Spool(_) => StatusCode::INSUFFICIENT_STORAGE,
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// What strangers learn of it.
+    fn words(&self) -> &'static str {
+        match self {
+            ProgramError::Output(output::OutputError::Silent) => "the program behind this page did not answer in time",
+            ProgramError::Body(_) => "the request's body did not arrive",
+            ProgramError::Large(_) => "the request's body is too long",
+            ProgramError::Spool(_) => "there is no room for the request's body",
+            _ => "the program behind this page has failed",
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! CGI: a process for each request (RFC 3875). Variables come in its environment, the body on its standard input, and what it
+//! prints is the answer.
+//!
+//! Each has a process group of its own. The group ends with its first process, with whoever waits for the answer, and when it
+//! says nothing for too long: what a page leaves behind on purpose must leave the group (`setsid`).
+
+use super::output::Output;
+use super::variables::Variables;
+use super::{ProgramError, Script};
+use crate::body::part;
+use crate::say::printable;
+use axum::body::{Body, Bytes};
+use bytes::BytesMut;
+use futures_util::stream;
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Bytes read from a program at once.
+const CHUNK: usize = 32 << 10;
+/// Bytes of its complaints that go to the log, for one request.
+const COMPLAINTS_MAX: usize = 64 << 10;
+/// What a program inherits, besides what it is told of the request.
+const INHERITED: [&str; 4] = ["PATH", "LANG", "TZ", "TMPDIR"];
+
+/// How files are run.
+#[derive(Debug)]
+pub(super) struct Cgi {
+    /// None: the file itself.
+    program: Option<PathBuf>,
+}
+
+impl Cgi {
+    pub(super) fn new(program: Option<PathBuf>) -> Self {
+        Cgi { program }
+    }
+
+    pub(super) fn run(
+        &self,
+        script: &Script,
+        variables: &Variables,
+        body: Body,
+        patience: Duration,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Output, ProgramError> {
+        let mut command = match &self.program {
+            Some(program) => {
+                let mut command = Command::new(program);
+                command.arg(&script.file);
+                command
+            }
+            None => Command::new(&script.file),
+        };
+        command.env_clear();
+        command.envs(INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
+        command.envs(variables.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
+        command.current_dir(script.file.parent().unwrap_or(&script.file)).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(ProgramError::Start)?;
+        let missing = || ProgramError::Start(io::Error::other("it has no pipes"));
+        let (stdin, stdout) = (child.stdin.take().ok_or_else(missing)?, child.stdout.take().ok_or_else(missing)?);
+        let stderr = child.stderr.take().ok_or_else(missing)?;
+        let running = Running::new(child, turn).map_err(ProgramError::Start)?;
+        tokio::spawn(feed(body, stdin, patience, running.group.clone()));
+        tokio::spawn(complain(stderr, script.name.clone()));
+        Ok(Box::pin(stream::unfold(Some((stdout, running)), move |state| async move {
+            let (mut stdout, mut running) = state?;
+            match running.read(&mut stdout).await {
+                Ok(bytes) if bytes.is_empty() => {
+                    // It may have closed its output to go on with something else.
+                    tokio::spawn(running.finish(patience));
+                    None
+                }
+                Ok(bytes) => Some((Ok(bytes), Some((stdout, running)))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })))
+    }
+}
+
+/// The processes of a program, until they are killed or gone.
+#[derive(Clone, Debug)]
+struct Group(Arc<Mutex<Option<Pid>>>);
+
+impl Group {
+    fn kill(&self) {
+        if let Some(pid) = *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            // The first process was not waited for yet, so the number is still its own. It may have ended already.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+/// A program under way. Dropping it ends all of its processes.
+struct Running {
+    group: Group,
+    /// Readable once the first process has ended.
+    ended: Option<AsyncFd<OwnedFd>>,
+    _turn: OwnedSemaphorePermit,
+    /// Dropped last, when the group is dead: only then is it waited for.
+    _child: Child,
+}
+
+impl Running {
+    fn new(child: Child, turn: OwnedSemaphorePermit) -> io::Result<Self> {
+        let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
+        let group = Group(Arc::new(Mutex::new(pid)));
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an OwnedFd is what it claims to be for as long as it lives"
+        )]
+        let ended = pid.and_then(|pid| AsyncFd::new(pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?).ok());
+        Ok(Running { group, ended, _turn: turn, _child: child })
+    }
+
+    /// What it prints next; nothing at the end. What its children print after it has ended is not waited for.
+    async fn read(&mut self, stdout: &mut ChildStdout) -> io::Result<Bytes> {
+        let mut bytes = BytesMut::with_capacity(CHUNK);
+        loop {
+            let Some(ended) = &self.ended else {
+                stdout.read_buf(&mut bytes).await?;
+                return Ok(bytes.freeze());
+            };
+            tokio::select! {
+                biased;
+                read = stdout.read_buf(&mut bytes) => {
+                    read?;
+                    return Ok(bytes.freeze());
+                }
+                _ = ended.readable() => {}
+            }
+            self.group.kill();
+            self.ended = None;
+        }
+    }
+
+    /// Lets it come to its end, for a while.
+    async fn finish(self, patience: Duration) {
+        if let Some(ended) = &self.ended {
+            let _ = tokio::time::timeout(patience, ended.readable()).await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.group.kill();
+        *self.group.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Hands the body on. A program whose request breaks off must not take a part of it for the whole.
+async fn feed(mut body: Body, mut stdin: ChildStdin, patience: Duration, group: Group) {
+    loop {
+        match tokio::time::timeout(patience, part(&mut body)).await {
+            Ok(Ok(Some(bytes))) => {
+                // It may read as much of it as it likes.
+                if stdin.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Ok(None)) => return,
+            Ok(Err(_)) | Err(_) => return group.kill(),
+        }
+    }
+}
+
+/// Writes what it complains about to the log, line by line.
+async fn complain(stderr: impl AsyncRead + Unpin, name: String) {
+    let mut stderr = tokio::io::BufReader::new(stderr);
+    let (mut line, mut said) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        let mut some = (&mut stderr).take(1024);
+        match tokio::io::AsyncBufReadExt::read_until(&mut some, b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(n) if said < COMPLAINTS_MAX => {
+                said += n;
+                tracing::error!("{name}: {}", printable(&line));
+            }
+            // Read on, or it would wait for somebody to read.
+            Ok(_) => {}
+        }
+    }
+}

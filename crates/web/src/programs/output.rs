@@ -1,0 +1,201 @@
+//! What a program prints: a few headers, an empty line, and the page (RFC 3875, section 6).
+
+use super::ProgramError;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use futures_util::stream::{self, Stream, StreamExt as _};
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// Bytes of a program's headers.
+const HEAD_MAX: usize = 64 << 10;
+/// Headers that belong to the connection, which is ours.
+const OURS: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What a program prints, as it comes. Dropping it ends the program.
+pub(super) type Output = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// Why what a program prints is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OutputError {
+    #[error("it said nothing for too long")]
+    Silent,
+    #[error("it ended without an answer")]
+    Nothing,
+    #[error("its answer has no header, or one that is none: {0:?}")]
+    Header(String),
+    #[error("its headers are longer than {HEAD_MAX} bytes")]
+    Long,
+    #[error("it can't be read: {0}")]
+    Read(io::Error),
+}
+
+/// What comes of it.
+pub(super) enum Answer {
+    Response(Response),
+    /// The answer is what lies at this path of ours.
+    Elsewhere(String),
+}
+
+/// Reads the headers, and lets the page stream.
+pub(super) async fn respond(mut output: Output, patience: Duration, head: bool) -> Result<Answer, ProgramError> {
+    let mut first = Vec::new();
+    let body_at = loop {
+        if let Some(at) = end_of_head(&first) {
+            break at;
+        }
+        if first.len() > HEAD_MAX {
+            return Err(OutputError::Long.into());
+        }
+        match tokio::time::timeout(patience, output.next()).await {
+            Err(_) => return Err(OutputError::Silent.into()),
+            Ok(None) if first.is_empty() => return Err(OutputError::Nothing.into()),
+            Ok(None) => return Err(OutputError::Header(excerpt(&first)).into()),
+            Ok(Some(Err(error))) => return Err(OutputError::Read(error).into()),
+            Ok(Some(Ok(bytes))) => first.extend_from_slice(&bytes),
+        }
+    };
+    let parsed = parse(&first[..body_at])?;
+    if let Some(path) = parsed.elsewhere {
+        return Ok(Answer::Elsewhere(path));
+    }
+    let rest = Bytes::from(first.split_off(body_at));
+    let none = matches!(parsed.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let body = if head || none {
+        // It may still have work to do.
+        tokio::spawn(drain(output, patience));
+        // How long the page would have been nobody knows.
+        if none { Body::empty() } else { Body::from_stream(stream::empty::<io::Result<Bytes>>()) }
+    } else {
+        let first = stream::iter((!rest.is_empty()).then_some(Ok::<_, io::Error>(rest)));
+        let rest = stream::unfold(Some(output), move |output| async move {
+            let mut output = output?;
+            match tokio::time::timeout(patience, output.next()).await {
+                Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(output))),
+                Ok(Some(Err(error))) => Some((Err(error), None)),
+                Ok(None) => None,
+                Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
+            }
+        });
+        Body::from_stream(first.chain(rest))
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = parsed.status;
+    *response.headers_mut() = parsed.headers;
+    Ok(Answer::Response(response))
+}
+
+async fn drain(mut output: Output, patience: Duration) {
+    while let Ok(Some(Ok(_))) = tokio::time::timeout(patience, output.next()).await {}
+}
+
+#[derive(Debug)]
+struct Parsed {
+    status: StatusCode,
+    headers: HeaderMap,
+    elsewhere: Option<String>,
+}
+
+/// Where the page begins: behind the first empty line, whichever way lines end.
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    let mut line = 0;
+    for (at, _) in bytes.iter().enumerate().filter(|(_, b)| **b == b'\n') {
+        if matches!(&bytes[line..at], b"" | b"\r") {
+            return Some(at + 1);
+        }
+        line = at + 1;
+    }
+    None
+}
+
+fn parse(head: &[u8]) -> Result<Parsed, OutputError> {
+    let (mut status, mut headers) = (None, HeaderMap::new());
+    for line in head.split(|b| *b == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            continue;
+        }
+        let wrong = || OutputError::Header(excerpt(line));
+        let colon = line.iter().position(|b| *b == b':').ok_or_else(wrong)?;
+        let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| wrong())?;
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).map_err(|_| wrong())?;
+        if name == "status" {
+            let code = value.as_bytes().get(..3).and_then(|c| StatusCode::from_bytes(c).ok());
+            status = Some(code.filter(|c| (200..600).contains(&c.as_u16())).ok_or_else(wrong)?);
+        } else if name == header::CONTENT_LENGTH
+            && (value.to_str().is_ok_and(|v| v.parse::<u64>().is_err()) || headers.contains_key(&name))
+        {
+            return Err(wrong());
+        } else if !OURS.contains(&name.as_str()) {
+            headers.append(name, value);
+        }
+    }
+    if headers.is_empty() && status.is_none() {
+        return Err(OutputError::Header(excerpt(head)));
+    }
+    let location = headers.get(header::LOCATION).and_then(|l| l.to_str().ok());
+    let local =
+        location.filter(|l| l.starts_with('/') && !l.starts_with("//") && status.is_none() && headers.len() == 1);
+    let elsewhere = local.map(ToOwned::to_owned);
+    let moved = if location.is_some() { StatusCode::FOUND } else { StatusCode::OK };
+    Ok(Parsed { status: status.unwrap_or(moved), elsewhere, headers })
+}
+
+/// The beginning of what can't be understood, for the log.
+fn excerpt(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(100)]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_end_at_the_first_empty_line() {
+        assert_eq!(end_of_head(b"A: b\n\nx"), Some(6));
+        assert_eq!(end_of_head(b"A: b\r\n\r\nx"), Some(8));
+        assert_eq!(end_of_head(b"A: b\r\n\nx"), Some(7));
+        assert_eq!(end_of_head(b"\nx"), Some(1));
+        assert_eq!(end_of_head(b"A: b\n"), None);
+    }
+
+    #[test]
+    fn headers_of_programs() {
+        let ok = |head: &str| parse(head.as_bytes()).unwrap();
+        let page = ok(
+            "Content-Type: text/html\r\nStatus: 404 Not Found\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nConnection: close\r\n\r\n",
+        );
+        assert_eq!(page.status, 404);
+        assert_eq!(page.headers.get_all("set-cookie").iter().count(), 2);
+        assert!(!page.headers.contains_key("connection") && !page.headers.contains_key("status"));
+        assert_eq!(ok("Content-type: text/plain\n\n").status, 200);
+        let away = ok("Location: http://example.org/\n\n");
+        assert_eq!((away.status.as_u16(), away.elsewhere), (302, None));
+        assert_eq!(ok("Location: /other?x=1\n\n").elsewhere.as_deref(), Some("/other?x=1"));
+        assert_eq!(ok("Location: //host/\n\n").elsewhere, None);
+        assert_eq!(ok("Status: 303 See Other\nLocation: /other\n\n").elsewhere, None);
+        for wrong in [
+            "\n",
+            "no header\n\n",
+            "<html>\n\n",
+            "A b: c\n\n",
+            "Status: abc\n\n",
+            "Status: 100\n\n",
+            "A: \u{1}\n\n",
+            "Content-Length: x\n\n",
+        ] {
+            assert!(parse(wrong.as_bytes()).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A website: a folder, and the programs in it.
+
+use crate::answer::{self, Handler};
+use crate::folder::{Folder, Place};
+use crate::programs::Programs;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode, Uri, request};
+use axum::response::Response;
+use std::net::SocketAddr;
+
+/// Programs may send each other on so often.
+const ELSEWHERE_MAX: usize = 8;
+
+/// What a web server serves.
+#[derive(Debug)]
+pub struct Website {
+    /// The files.
+    pub folder: Folder,
+    /// The files that are programs.
+    pub programs: Programs,
+}
+
+impl Handler for Website {
+    async fn answer(&self, request: Request, from: SocketAddr) -> Response {
+        let (mut parts, mut body) = request.into_parts();
+        for _ in 0..ELSEWHERE_MAX {
+            match self.once(&parts, std::mem::take(&mut body), from).await {
+                Ok(response) => return response,
+                Err(path) => elsewhere(&mut parts, &path),
+            }
+        }
+        tracing::error!("{}: programs send each other on without an end", parts.uri.path());
+        answer::refuse(StatusCode::BAD_GATEWAY, "the program behind this page has failed")
+    }
+}
+
+impl Website {
+    /// Answers, or says at which path the answer lies.
+    async fn once(&self, parts: &request::Parts, body: Body, from: SocketAddr) -> Result<Response, String> {
+        let place = Place::parse(parts.uri.path()).filter(|place| !place.is_hidden());
+        match place.and_then(|place| self.programs.find(self.folder.root(), &place)) {
+            Some(script) => self.programs.run(script, parts, body, from).await,
+            // Whoever may write files may not write programs.
+            None if parts.method == Method::PUT && self.programs.would_run(parts.uri.path()) => {
+                Ok(answer::refuse(StatusCode::FORBIDDEN, "programs can't be written"))
+            }
+            None => Ok(self.folder.act(parts, body).await),
+        }
+    }
+}
+
+/// A request for the same client and headers, without a body (RFC 3875, section 6.2.2).
+fn elsewhere(parts: &mut request::Parts, path: &str) {
+    if parts.method != Method::HEAD {
+        parts.method = Method::GET;
+    }
+    for name in
+        [axum::http::header::CONTENT_LENGTH, axum::http::header::CONTENT_TYPE, axum::http::header::TRANSFER_ENCODING]
+    {
+        parts.headers.remove(name);
+    }
+    // What is no path will not be found either.
+    parts.uri = path.parse().unwrap_or_else(|_| Uri::from_static("/"));
+}

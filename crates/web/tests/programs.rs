@@ -1,0 +1,331 @@
+//! Real programs behind real requests: shell by CGI, and a FastCGI server that is played here.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
+mod common;
+
+use common::Reply;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use web::{Address, Folder, FolderOptions, ProgramLimits, Programs, Serving, Website};
+
+struct Yard {
+    dir: tempfile::TempDir,
+    addr: SocketAddr,
+}
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Yard {
+    async fn new(scripts: &[(&str, &str)], fastcgi: Option<Address>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in scripts {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let limits = ProgramLimits { running: 4, patience: PATIENCE, body: 1_000_000 };
+        let mut programs = Programs::new(dir.path(), limits).unwrap();
+        programs.cgi("sh", Some("/bin/sh".into()));
+        programs.cgi("cgi", None);
+        if let Some(address) = fastcgi {
+            programs.fastcgi("fcgi", address);
+        }
+        let folder = Folder::new(dir.path(), FolderOptions::default()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let serving = Serving::new(Website { folder, programs });
+        tokio::spawn(web::serve(serving, vec![listener], std::future::pending()));
+        Yard { dir, addr }
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[&str]) -> Reply {
+        common::ask(self.addr, method, path, headers).await
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, &[]).await
+    }
+
+    /// An answer breaks off, perhaps before its head has left.
+    async fn is_broken(&self, path: &str) -> bool {
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut raw = Vec::new();
+        let _ = stream.read_to_end(&mut raw).await;
+        common::parse(&raw).is_none_or(|reply| !reply.whole)
+    }
+
+    async fn post(&self, path: &str, headers: &str, body: &str) -> Reply {
+        let request = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n{body}");
+        common::raw(self.addr, request.as_bytes()).await
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+const ENV: &str = "printf 'Content-Type: text/plain\\n\\n'; env | sort";
+
+#[tokio::test]
+async fn a_program_is_told_of_its_request() {
+    let yard = Yard::new(&[("a/env.sh", ENV), ("env.cgi", &format!("#!/bin/sh\n{ENV}"))], None).await;
+    let headers = [
+        "Cookie: a=1",
+        "Cookie: b=2",
+        "X-Two: 1",
+        "X-Two: 2",
+        "Proxy: http://evil",
+        "X_Under: no",
+        "Authorization: Basic x",
+    ];
+    let reply = yard.ask("GET", "/a/env.sh/more/%41?code=4021&x=%20", &headers).await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, "text/plain"));
+    let text = reply.text();
+    let root = yard.dir.path().canonicalize().unwrap().display().to_string();
+    for line in [
+        "GATEWAY_INTERFACE=CGI/1.1",
+        "REQUEST_METHOD=GET",
+        "SERVER_PROTOCOL=HTTP/1.1",
+        "SCRIPT_NAME=/a/env.sh",
+        "PATH_INFO=/more/A",
+        "QUERY_STRING=code=4021&x=%20",
+        "REQUEST_URI=/a/env.sh/more/%41?code=4021&x=%20",
+        "REMOTE_ADDR=127.0.0.1",
+        "SERVER_NAME=x",
+        "SERVER_PORT=80",
+        "HTTP_COOKIE=a=1; b=2",
+        "HTTP_X_TWO=1, 2",
+        "HTTP_AUTHORIZATION=Basic x",
+        "REDIRECT_STATUS=200",
+        &format!("PATH_TRANSLATED={root}/more/A"),
+        &format!("SCRIPT_FILENAME={root}/a/env.sh"),
+        &format!("DOCUMENT_ROOT={root}"),
+        &format!("PWD={root}/a"),
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+    }
+    assert!(!text.contains("HTTP_PROXY") && !text.contains("HTTP_X_UNDER") && !text.contains("CARGO"), "{text}");
+    assert!(yard.get("/env.cgi").await.text().contains("SCRIPT_NAME=/env.cgi\n"));
+    let head = yard.ask("HEAD", "/env.cgi", &[]).await;
+    assert_eq!((head.status, head.header("content-type"), head.body.len()), (200, "text/plain", 0));
+}
+
+#[tokio::test]
+async fn bodies_go_in_and_pages_stream_out() {
+    let yard = Yard::new(
+        &[
+            ("echo.sh", "printf 'Content-Type: text/plain\\r\\n\\r\\n'; echo $CONTENT_TYPE $CONTENT_LENGTH; cat"),
+            ("drip.sh", "printf 'Content-Type: text/plain\\n\\nfirst\\n'; sleep 1; echo second"),
+            ("index.sh", "printf 'Content-Type: text/plain\\n\\nindex'"),
+            (
+                "status.sh",
+                "printf 'Status: 404 Not Found\\nContent-Type: text/plain\\nSet-Cookie: a=1\\nSet-Cookie: b=2\\n\\nno'",
+            ),
+            ("away.sh", "printf 'Location: http://example.org/\\n\\n'"),
+            ("here.sh", "printf 'Location: /status.sh?x\\n\\n'"),
+            ("round.sh", "printf 'Location: /round.sh\\n\\n'"),
+        ],
+        None,
+    )
+    .await;
+    let form = "a=b&c=d";
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let reply = yard.post("/echo.sh", &format!("{kind}Content-Length: 7\r\n"), form).await;
+    assert_eq!(reply.text(), "application/x-www-form-urlencoded 7\na=b&c=d");
+    let chunked = yard
+        .post("/echo.sh", &format!("{kind}Transfer-Encoding: chunked\r\n"), "3\r\na=b\r\n4\r\n&c=d\r\n0\r\n\r\n")
+        .await;
+    assert_eq!(chunked.text(), "application/x-www-form-urlencoded 7\na=b&c=d", "a program knows the length before");
+    assert_eq!(yard.post("/echo.sh", "Content-Length: 1000001\r\n", "").await.status, 413);
+    let long = format!("{:x}\r\n{}\r\n0\r\n\r\n", 1_000_001, "x".repeat(1_000_001));
+    assert_eq!(yard.post("/echo.sh", "Transfer-Encoding: chunked\r\n", &long).await.status, 413);
+    let spooled = format!("{:x}\r\n{}\r\n0\r\n\r\n", 900_000, "y".repeat(900_000));
+    let spooled = yard.post("/echo.sh", "Transfer-Encoding: chunked\r\n", &spooled).await.text();
+    assert!(spooled.trim_start().starts_with("900000\n") && spooled.ends_with('y') && spooled.len() > 900_000);
+    assert_eq!(yard.get("/").await.text(), "index");
+    let missing = yard.get("/status.sh").await;
+    assert_eq!((missing.status, &missing.text()[..]), (404, "no"));
+    let away = yard.get("/away.sh").await;
+    assert_eq!((away.status, away.header("location")), (302, "http://example.org/"));
+    assert_eq!(yard.get("/here.sh").await.status, 404, "the other program's answer");
+    assert_eq!(yard.get("/round.sh").await.status, 502);
+
+    // The first line is here before the second is made.
+    let mut stream = TcpStream::connect(yard.addr).await.unwrap();
+    stream.write_all(b"GET /drip.sh HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut got = Vec::new();
+    while !String::from_utf8_lossy(&got).contains("first") {
+        assert!(stream.read_buf(&mut got).await.unwrap() > 0);
+    }
+    assert!(!String::from_utf8_lossy(&got).contains("second"));
+    stream.read_to_end(&mut got).await.unwrap();
+    assert!(String::from_utf8_lossy(&got).contains("second"));
+}
+
+/// Waits until a process is gone.
+async fn gone(pid: &str) -> bool {
+    for _ in 0..500 {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if stat.is_empty() || stat.contains(") Z ") {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+async fn written(path: PathBuf) -> String {
+    for _ in 0..500 {
+        match std::fs::read_to_string(&path) {
+            Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
+            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+    panic!("{} was not written", path.display());
+}
+
+#[tokio::test]
+async fn programs_that_misbehave() {
+    let child = "sleep 1000 & echo $! > child.tmp; mv child.tmp child;";
+    let yard = Yard::new(
+        &[
+            ("hang.sh", &format!("{child} wait")),
+            ("stall/stall.sh", &format!("{child} printf 'Content-Type: text/plain\\n\\nbegun'; wait")),
+            ("fork/fork.sh", &format!("{child} printf 'Content-Type: text/plain\\n\\ndone'")),
+            ("left/left.sh", &format!("{child} printf 'Content-Type: text/plain\\n\\n'; while :; do echo x; sleep 0.05; done")),
+            ("garbage.sh", "echo '<html>no header</html>'; echo"),
+            ("endless.sh", "while :; do printf 'X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\\n'; done"),
+            ("silent.sh", "exit 3"),
+            ("dies.sh", "kill -9 $$"),
+            ("cut.sh", "printf 'Content-Type: text/plain\\nContent-Length: 10\\n\\nabc'"),
+            ("loud.sh", "for i in 1 2 3 4 5 6 7 8; do head -c 100000 /dev/zero >&2; done; printf 'Content-Type: text/plain\\n\\nok'"),
+            ("deaf.sh", "exec <&-; sleep 0.2; printf 'Content-Type: text/plain\\n\\nok'"),
+            ("part.sh", "cat > got.tmp; mv got.tmp got; printf 'Content-Type: text/plain\\n\\nok'"),
+            ("plain.cgi", "no interpreter"),
+        ],
+        None,
+    )
+    .await;
+    let began = Instant::now();
+    let hang = yard.get("/hang.sh").await;
+    assert!(hang.status == 504 && began.elapsed() >= PATIENCE && !hang.text().contains("hang"), "{}", hang.status);
+    assert!(gone(&written(yard.path("child")).await).await, "with all of its children");
+    let stall = yard.get("/stall/stall.sh").await;
+    assert!(stall.text() == "begun" && !stall.whole, "breaks off");
+    assert!(gone(&written(yard.path("stall/child")).await).await);
+    let fork = yard.get("/fork/fork.sh").await;
+    assert!(fork.text() == "done" && fork.whole, "the page does not wait for children");
+    assert!(gone(&written(yard.path("fork/child")).await).await);
+    for (name, status) in
+        [("garbage.sh", 502), ("endless.sh", 502), ("silent.sh", 502), ("dies.sh", 502), ("plain.cgi", 502)]
+    {
+        assert_eq!(yard.get(&format!("/{name}")).await.status, status, "{name}");
+    }
+    assert!(yard.is_broken("/cut.sh").await, "shorter than it said");
+    assert_eq!(yard.get("/loud.sh").await.text(), "ok");
+    let body = "x".repeat(90_000);
+    assert!(yard.post("/deaf.sh", "Content-Length: 90000\r\n", &body).await.text() == "ok");
+
+    // Who leaves takes the program along.
+    let mut stream = TcpStream::connect(yard.addr).await.unwrap();
+    stream.write_all(b"GET /left/left.sh HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let pid = written(yard.path("left/child")).await;
+    drop(stream);
+    assert!(gone(&pid).await, "the client is gone, and its program still runs");
+
+    // A body that breaks off is not taken for the whole.
+    let mut stream = TcpStream::connect(yard.addr).await.unwrap();
+    stream.write_all(b"POST /part.sh HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!yard.path("got").exists());
+}
+
+#[tokio::test]
+async fn many_wait_for_their_turn() {
+    let yard = Yard::new(&[("slow.sh", "sleep 0.3; printf 'Content-Type: text/plain\\n\\nok'")], None).await;
+    let began = Instant::now();
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let addr = yard.addr;
+        all.spawn(async move { common::ask(addr, "GET", "/slow.sh", &[]).await });
+    }
+    for reply in all.join_all().await {
+        assert!(reply.text().contains("ok"));
+    }
+    assert!(began.elapsed() >= Duration::from_millis(600), "four at once, and then four");
+}
+
+/// Plays a FastCGI server: for each request that comes, what it says; None: it closes the connection.
+async fn player(answers: Vec<Vec<u8>>) -> (Address, tokio::task::JoinHandle<Vec<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+    let task = tokio::spawn(async move {
+        let mut requests = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            // The end of the body is the last record.
+            while !request.ends_with(&[1, 5, 0, 1, 0, 0, 0, 0]) && stream.read_buf(&mut request).await.unwrap_or(0) > 0
+            {
+            }
+            requests.push(request);
+            let _ = stream.write_all(&answer).await;
+        }
+        requests
+    });
+    (address, task)
+}
+
+fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+    let len = (content.len() as u16).to_be_bytes();
+    [&[1, kind, 0, 1, len[0], len[1], 0, 0], content].concat()
+}
+
+const END: [u8; 16] = [1, 3, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[tokio::test]
+async fn fastcgi_servers_good_and_bad() {
+    let page = [
+        record(7, b"a complaint\n"),
+        record(6, b"Content-Type: text/plain\r\n\r"),
+        record(6, b"\nhel"),
+        record(6, b"lo"),
+        END.to_vec(),
+    ];
+    let cut = [record(6, b"Content-Type: text/plain\n\nhalf")];
+    let refused = [1, 3, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0];
+    let answers = vec![
+        page.concat(),
+        cut.concat(),
+        refused.to_vec(),
+        b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+        vec![],
+        END.to_vec(),
+    ];
+    let (address, task) = player(answers).await;
+    let yard = Yard::new(&[("a.fcgi", "")], Some(address)).await;
+    let reply = yard.post("/a.fcgi/info?q=1", "Content-Length: 3\r\n", "xyz").await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, "text/plain"));
+    assert!(reply.text() == "hello" && reply.whole, "{}", reply.text());
+    assert!(yard.is_broken("/a.fcgi").await);
+    for what in ["refused", "no FastCGI", "closed", "no answer"] {
+        assert_eq!(yard.get("/a.fcgi").await.status, 502, "{what}");
+    }
+    let requests = task.await.unwrap();
+    let first = String::from_utf8_lossy(&requests[0]).into_owned();
+    assert!(
+        first.contains("SCRIPT_NAME/a.fcgi") && first.contains("PATH_INFO/info") && first.contains("xyz"),
+        "{first}"
+    );
+    assert_eq!(yard.get("/a.fcgi").await.status, 502, "nobody listens any more");
+}
