@@ -23,6 +23,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("mount", "mount"),
     ("curl", "curl"),
+    ("wget", "wget"),
+    ("nginx", "nginx-light"),
+    ("php-cgi", "php-cgi"),
+    ("php-fpm8.2", "php-fpm"),
+    ("perl", "perl"),
     ("python3", "python3"),
 ];
 

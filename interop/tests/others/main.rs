@@ -2,12 +2,14 @@
 #![allow(clippy::print_stderr, reason = "what is wrong before any test runs has to be said")]
 
 mod errors;
+mod examples;
 mod files;
 mod magnets;
 mod page;
 mod pairs;
 mod share;
 mod trouble;
+mod web;
 
 use std::process::ExitCode;
 
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
         trouble::trials(),
         errors::trials(),
         share::trials(),
+        web::trials(),
+        examples::trials(),
     ] {
         trials.extend(more);
     }

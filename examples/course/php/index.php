@@ -1,0 +1,12 @@
+<?php
+// The list of courses.
+
+require __DIR__ . '/.lib/site.php';
+
+visit();
+$rows = ask(database(), 'SELECT c.code, c.title, c.teacher, (SELECT COUNT(*) FROM members m WHERE m.code = c.code) FROM courses c ORDER BY c.code');
+$items = '';
+foreach ($rows as [$code, $title, $teacher, $count]) {
+    $items .= '<tr><td>' . e($code) . '</td><td><a href="course.php?code=' . e($code) . '">' . e($title) . '</a></td><td>' . e($teacher) . '</td><td>' . e($count) . '</td></tr>';
+}
+send("<table><tr><th>Code</th><th>Course</th><th>Teacher</th><th>Members</th></tr>$items</table>");
