@@ -53,7 +53,7 @@ impl Reader {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let next = head.lines().find_map(|l| l.to_lowercase().strip_prefix("x-next: ").map(str::to_owned));
         self.from = next.context("no X-Next")?.trim().parse()?;
-        self.lines.extend(body.lines().map(|line| line.splitn(2, '\t').nth(1).unwrap_or_default().to_owned()));
+        self.lines.extend(body.lines().map(|line| line.split_once('\t').map_or("", |l| l.1).to_owned()));
         Ok(body.len())
     }
 }
@@ -95,7 +95,8 @@ fn chat() -> Result<()> {
     ensure!(status("/")? == "200" && status("/.data/lines")? == "404" && status("/say.py")? == "405");
     let page = curl(&[&format!("http://{address}/")])?;
     ensure!(page.contains("read.html") && page.contains("form.html"), "two frames: {page}");
-    drop(fs::metadata(folder.join("www/.data/lines")).context("the text file")?);
+    let file = fs::read_to_string(folder.join("www/.data/lines")).context("the text file")?;
+    ensure!(file.lines().count() == 12, "{file}");
     place.succeeded();
     Ok(())
 }
