@@ -60,6 +60,11 @@ pub(crate) fn refuse(status: StatusCode, why: &str) -> Response {
     finish(builder, format!("{why}\n"))
 }
 
+/// There is no such file.
+pub(crate) fn nothing() -> Response {
+    refuse(StatusCode::NOT_FOUND, "there is nothing under this address")
+}
+
 /// Which methods there are.
 pub(crate) fn allows(status: StatusCode, methods: &'static str) -> Response {
     let builder = response(status).header(header::ALLOW, methods);

@@ -29,7 +29,7 @@ pub(crate) enum Verdict {
 /// Judges the conditions, in the order of section 13.2.2.
 pub(crate) fn judge(headers: &HeaderMap, version: &Version) -> Verdict {
     if let Some(tags) = text(headers, header::IF_MATCH) {
-        if !matches(tags, &version.etag, false) {
+        if !matches(&tags, &version.etag, false) {
             return Verdict::Failed;
         }
     } else if let (Some(date), Some(modified)) = (date(headers, header::IF_UNMODIFIED_SINCE), version.modified)
@@ -38,7 +38,7 @@ pub(crate) fn judge(headers: &HeaderMap, version: &Version) -> Verdict {
         return Verdict::Failed;
     }
     if let Some(tags) = text(headers, header::IF_NONE_MATCH) {
-        if matches(tags, &version.etag, true) {
+        if matches(&tags, &version.etag, true) {
             return Verdict::NotModified;
         }
     } else if let (Some(date), Some(modified)) = (date(headers, header::IF_MODIFIED_SINCE), version.modified)
@@ -58,7 +58,7 @@ pub(crate) fn may_write(headers: &HeaderMap, version: &Version) -> bool {
 
 /// A range counts only if the client's first part is of the same version.
 fn if_range(headers: &HeaderMap, version: &Version) -> bool {
-    match text(headers, header::IF_RANGE).map(str::trim) {
+    match text(headers, header::IF_RANGE).as_deref().map(str::trim) {
         None => true,
         Some(tag) if tag.starts_with('"') || tag.starts_with("W/") => tag == version.etag,
         // A date is a strong validator only if it is exactly ours.
@@ -77,12 +77,14 @@ fn matches(tags: &str, etag: &str, weak: bool) -> bool {
     })
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|v| v.to_str().ok())
+/// All lines of a header as one; bytes that are no text match nothing, but are there.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let lines: Vec<_> = headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
 }
 
 fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
-    text(headers, name).and_then(|d| httpdate::parse_http_date(d).ok())
+    text(headers, name).and_then(|d| httpdate::parse_http_date(&d).ok())
 }
 
 /// HTTP dates have whole seconds.

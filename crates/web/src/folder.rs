@@ -94,7 +94,7 @@ impl From<io::Error> for Trouble {
 impl From<Trouble> for Response {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Missing => answer::refuse(StatusCode::NOT_FOUND, "there is nothing under this address"),
+            Trouble::Missing => answer::nothing(),
             Trouble::Forbidden => answer::refuse(StatusCode::FORBIDDEN, "this can't be read here"),
             Trouble::Other(error) => {
                 tracing::warn!("can't serve a file: {error}");
@@ -126,7 +126,12 @@ impl Folder {
                 Some(place) if !place.is_hidden() => writing.put(&self.0.root, &place, &parts.headers, body).await,
                 _ => answer::refuse(StatusCode::FORBIDDEN, "nothing can be written there"),
             },
-            _ if parts.method == Method::HEAD => answer::without_body(self.look(parts).await),
+            _ if parts.method == Method::HEAD => {
+                // Ranges are for GET alone (section 14.2).
+                let mut parts = parts.clone();
+                parts.headers.remove(header::RANGE);
+                answer::without_body(self.look(&parts).await)
+            }
             _ => self.look(parts).await,
         }
     }

@@ -25,8 +25,9 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Time that a request waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(30);
@@ -75,6 +76,27 @@ pub(crate) struct Script {
     name: String,
     /// What follows it there, decoded; begins with a slash, if there is anything.
     info: Vec<u8>,
+}
+
+/// How much of a body was handed on: a program that is still being told is not expected to speak.
+#[derive(Clone, Debug, Default)]
+struct Fed(Arc<AtomicU64>);
+
+impl Fed {
+    fn more(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn so_far(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A place among the programs that run.
+#[derive(Debug)]
+struct Turn {
+    _permit: OwnedSemaphorePermit,
+    fed: Fed,
 }
 
 /// Why there is no answer of a program.
@@ -175,16 +197,18 @@ impl Programs {
         from: SocketAddr,
     ) -> Result<Response, String> {
         let turn = tokio::time::timeout(TURN_WAIT, self.turns.clone().acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
+        let Ok(Ok(permit)) = turn else {
             return Ok(answer::refuse(StatusCode::SERVICE_UNAVAILABLE, "all programs are busy; try again in a while"));
         };
         let length = variables::content_length(&parts.headers);
         if length.is_some_and(|len| len > self.limits.body) {
             return Ok(answer::refuse(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too long"));
         }
+        let fed = Fed::default();
+        let turn = Turn { _permit: permit, fed: fed.clone() };
         let result = self.start(&script, parts, body, from, turn).await;
         let result = match result {
-            Ok(output) => output::respond(output, self.limits.patience, parts.method == Method::HEAD).await,
+            Ok(output) => output::respond(output, &fed, self.limits.patience, parts.method == Method::HEAD).await,
             Err(error) => Err(error),
         };
         match result {
@@ -203,7 +227,7 @@ impl Programs {
         parts: &request::Parts,
         body: Body,
         from: SocketAddr,
-        turn: tokio::sync::OwnedSemaphorePermit,
+        turn: Turn,
     ) -> Result<Output, ProgramError> {
         let (body, length) = variables::sized(parts, body, &self.limits).await?;
         let mut variables = variables::of(script, &self.root, parts, from, length);

@@ -15,10 +15,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 /// What clients may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,20 +72,25 @@ pub async fn serve<H: Handler>(serving: Serving<H>, listeners: Vec<TcpListener>,
     let connections = serving.limits.connections.clamp(1, Semaphore::MAX_PERMITS);
     let room = Arc::new(Semaphore::new(connections));
     let (stopping, stopped) = watch::channel(false);
-    let mut accepting = tokio::task::JoinSet::new();
+    let connections_open = Arc::new(Mutex::new(JoinSet::new()));
+    let mut accepting = JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(serving.clone(), listener, room.clone(), stopped.clone()));
+        accepting.spawn(accept(serving.clone(), listener, room.clone(), connections_open.clone(), stopped.clone()));
     }
     stop.await;
     let _ = stopping.send(true);
     accepting.abort_all();
     let _ = tokio::time::timeout(CLOSE_TIME, room.acquire_many(u32::try_from(connections).unwrap_or(u32::MAX))).await;
+    // Those that are left end with all that works for them.
+    let mut left = std::mem::take(&mut *connections_open.lock().unwrap_or_else(PoisonError::into_inner));
+    left.shutdown().await;
 }
 
 async fn accept<H: Handler>(
     serving: Arc<Serving<H>>,
     listener: TcpListener,
     room: Arc<Semaphore>,
+    open: Arc<Mutex<JoinSet<()>>>,
     stopped: watch::Receiver<bool>,
 ) {
     loop {
@@ -92,7 +98,9 @@ async fn accept<H: Handler>(
         match listener.accept().await {
             Ok((stream, from)) => {
                 let (serving, stopped) = (serving.clone(), stopped.clone());
-                tokio::spawn(async move {
+                let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+                while open.try_join_next().is_some() {}
+                open.spawn(async move {
                     connection(serving, stream, from, stopped).await;
                     drop(place);
                 });

@@ -41,10 +41,8 @@ impl Website {
         let place = Place::parse(parts.uri.path()).filter(|place| !place.is_hidden());
         match place.and_then(|place| self.programs.find(self.folder.root(), &place)) {
             Some(script) => self.programs.run(script, parts, body, from).await,
-            // Whoever may write files may not write programs.
-            None if parts.method == Method::PUT && self.programs.would_run(parts.uri.path()) => {
-                Ok(answer::refuse(StatusCode::FORBIDDEN, "programs can't be written"))
-            }
+            // What was no program a moment ago, or could not be looked at, is not shown as a file either.
+            None if self.programs.would_run(parts.uri.path()) => Ok(answer::nothing()),
             None => Ok(self.folder.act(parts, body).await),
         }
     }

@@ -92,6 +92,7 @@ async fn files_with_their_headers() {
     let head = yard.ask("HEAD", "/big.bin", &[]).await;
     assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, "3000000", 0));
     assert!(yard.get("/big.bin").await.body == big());
+    assert_eq!(yard.ask("HEAD", "/big.bin", &["Range: bytes=0-9"]).await.status, 200, "ranges are for GET");
     let part = yard.ask("GET", "/big.bin", &["Range: bytes=1000000-2999999"]).await;
     assert!(part.status == 206 && part.body == big()[1_000_000..]);
     let several = yard.ask("GET", "/big.bin", &["Range: bytes=0-9,-10"]).await;
@@ -174,6 +175,11 @@ async fn folders_have_an_index_or_a_listing() {
     assert_eq!(yard.get("/site/").await.text(), "<p>index");
     let moved = yard.get("/site?x=1").await;
     assert_eq!((moved.status, moved.header("location")), (301, "/site/?x=1"));
+    assert_eq!(yard.get("/site?x=%C3%A9").await.header("location"), "/site/?x=%C3%A9");
+    assert_eq!(
+        common::raw(yard.addr, "GET /site?x=\u{e9} HTTP/1.0\r\n\r\n".as_bytes()).await.header("location"),
+        "/site/?x=%C3%A9"
+    );
     assert_eq!(yard.get("//sub").await.header("location"), "/sub/", "never another host");
     let page = yard.ask("GET", "/sub/", &["Accept: text/html"]).await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
@@ -251,6 +257,10 @@ async fn files_that_clients_write() {
     assert_eq!((again.status, &yard.get("/new/deep/n%20n.txt").await.text()[..]), (204, "second"));
     assert_eq!(put("/a.txt", "If-None-Match: *\r\n", "x").await.status, 412);
     assert_eq!(put("/a.txt", &format!("If-Match: {}\r\n", new.header("etag")), "x").await.status, 412);
+    assert_eq!(put("/a.txt", "If-Match: \"\u{e9}\"\r\n", "x").await.status, 412, "no text, and yet a condition");
+    assert_eq!(put("/a.txt", "If-None-Match: \"x\"\r\nIf-None-Match: *\r\n", "x").await.status, 412, "all lines count");
+    assert_eq!(put("/made/for/nothing", "If-Match: *\r\n", "x").await.status, 412);
+    assert_eq!(yard.get("/made/").await.status, 404);
     assert_eq!(put("/none", "If-Match: *\r\n", "x").await.status, 412);
     assert_eq!(yard.get("/a.txt").await.text(), "hello");
     let tag = yard.get("/a.txt").await.header("etag").to_owned();

@@ -84,6 +84,7 @@ async fn a_program_is_told_of_its_request() {
         "X-Two: 2",
         "Proxy: http://evil",
         "X_Under: no",
+        "X.Forwarded.For: 10.0.0.1",
         "Authorization: Basic x",
     ];
     let reply = yard.ask("GET", "/a/env.sh/more/%41?code=4021&x=%20", &headers).await;
@@ -112,7 +113,13 @@ async fn a_program_is_told_of_its_request() {
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
     }
-    assert!(!text.contains("HTTP_PROXY") && !text.contains("HTTP_X_UNDER") && !text.contains("CARGO"), "{text}");
+    assert!(
+        !text.contains("HTTP_PROXY")
+            && !text.contains("HTTP_X_UNDER")
+            && !text.contains("10.0.0.1")
+            && !text.contains("CARGO"),
+        "{text}"
+    );
     assert!(yard.get("/env.cgi").await.text().contains("SCRIPT_NAME=/env.cgi\n"));
     let head = yard.ask("HEAD", "/env.cgi", &[]).await;
     assert_eq!((head.status, head.header("content-type"), head.body.len()), (200, "text/plain", 0));
@@ -157,6 +164,11 @@ async fn bodies_go_in_and_pages_stream_out() {
     assert_eq!((away.status, away.header("location")), (302, "http://example.org/"));
     assert_eq!(yard.get("/here.sh").await.status, 404, "the other program's answer");
     assert_eq!(yard.get("/round.sh").await.status, 502);
+    // What is not a file now is not shown as one either.
+    std::fs::create_dir(yard.path("folder.sh")).unwrap();
+    for (method, path) in [("GET", "/none.sh"), ("GET", "/folder.sh"), ("GET", "/folder.sh/"), ("PUT", "/none.sh")] {
+        assert_eq!(yard.ask(method, path, &[]).await.status, 404, "{method} {path}");
+    }
 
     // The first line is here before the second is made.
     let mut stream = TcpStream::connect(yard.addr).await.unwrap();
@@ -201,6 +213,9 @@ async fn programs_that_misbehave() {
             ("stall/stall.sh", &format!("{child} printf 'Content-Type: text/plain\\n\\nbegun'; wait")),
             ("fork/fork.sh", &format!("{child} printf 'Content-Type: text/plain\\n\\ndone'")),
             ("left/left.sh", &format!("{child} printf 'Content-Type: text/plain\\n\\n'; while :; do echo x; sleep 0.05; done")),
+            ("away/away.sh", "setsid sh -c 'echo $$ > child.tmp; mv child.tmp child; sleep 1000' & printf 'Content-Type: text/plain\\n\\ndone'; sleep 0.3"),
+            ("endless/page.sh", "printf 'Content-Type: text/plain\\n\\n'; echo $$ > child.tmp; mv child.tmp child; while :; do echo x; sleep 0.1; done"),
+            ("slowly.sh", "cat > /dev/null; printf 'Content-Type: text/plain\\n\\nok'"),
             ("garbage.sh", "echo '<html>no header</html>'; echo"),
             ("endless.sh", "while :; do printf 'X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\\n'; done"),
             ("silent.sh", "exit 3"),
@@ -224,6 +239,25 @@ async fn programs_that_misbehave() {
     let fork = yard.get("/fork/fork.sh").await;
     assert!(fork.text() == "done" && fork.whole, "the page does not wait for children");
     assert!(gone(&written(yard.path("fork/child")).await).await);
+    let began = Instant::now();
+    let away = yard.get("/away/away.sh").await;
+    assert!(away.text() == "done" && away.whole && began.elapsed() < PATIENCE, "nor for who has left the group");
+    let daemon = written(yard.path("away/child")).await;
+    assert!(std::fs::metadata(format!("/proc/{daemon}")).is_ok(), "which goes on");
+    std::process::Command::new("kill").args(["-9", &daemon]).status().unwrap();
+    assert_eq!(yard.ask("HEAD", "/endless/page.sh", &[]).await.status, 200);
+    assert!(gone(&written(yard.path("endless/child")).await).await, "nobody waits for it");
+    // A body that takes longer than a program may be silent.
+    let mut stream = TcpStream::connect(yard.addr).await.unwrap();
+    let head = "POST /slowly.sh HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        stream.write_all(b"x").await.unwrap();
+    }
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw).await.unwrap();
+    assert_eq!(common::parse(&raw).unwrap().text(), "ok");
     for (name, status) in
         [("garbage.sh", 502), ("endless.sh", 502), ("silent.sh", 502), ("dies.sh", 502), ("plain.cgi", 502)]
     {
@@ -248,6 +282,26 @@ async fn programs_that_misbehave() {
     drop(stream);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!yard.path("got").exists());
+}
+
+#[tokio::test]
+async fn programs_end_with_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.sh"), "echo $$ > pid.tmp; mv pid.tmp pid; sleep 1000").unwrap();
+    let mut programs = Programs::new(dir.path(), ProgramLimits::default()).unwrap();
+    programs.cgi("sh", Some("/bin/sh".into()));
+    let folder = Folder::new(dir.path(), FolderOptions::default()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = Serving::new(Website { folder, programs });
+    let server = tokio::spawn(web::serve(serving, vec![listener], async { drop(stopped.await) }));
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(b"GET /a.sh HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let pid = written(dir.path().join("pid")).await;
+    stop.send(()).unwrap();
+    server.await.unwrap();
+    assert!(gone(&pid).await);
 }
 
 #[tokio::test]

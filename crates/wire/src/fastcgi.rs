@@ -18,7 +18,6 @@ const STDOUT: u8 = 6;
 const STDERR: u8 = 7;
 
 const RESPONDER: u16 = 1;
-const KEEP_CONNECTION: u8 = 1;
 
 /// What a program answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +49,10 @@ pub enum FastCgiError {
     End(usize),
 }
 
-/// Begins a request. With `keep` the program leaves the connection open after it.
-pub fn begin(keep: bool, out: &mut Vec<u8>) {
+/// Begins a request, after which the program closes the connection.
+pub fn begin(out: &mut Vec<u8>) {
     let [high, low] = RESPONDER.to_be_bytes();
-    record(BEGIN_REQUEST, &[high, low, if keep { KEEP_CONNECTION } else { 0 }, 0, 0, 0, 0, 0], out);
+    record(BEGIN_REQUEST, &[high, low, 0, 0, 0, 0, 0, 0], out);
 }
 
 /// Says all variables of the request.
@@ -105,11 +104,6 @@ impl Decoder {
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.drain(..std::mem::take(&mut self.at));
         self.buffer.extend_from_slice(bytes);
-    }
-
-    /// Nothing is left that was not given out.
-    pub fn is_empty(&self) -> bool {
-        self.at == self.buffer.len()
     }
 
     /// The next part of the answer, once it is there.
@@ -165,12 +159,12 @@ mod tests {
     #[test]
     fn a_request_byte_by_byte() {
         let mut out = Vec::new();
-        begin(true, &mut out);
+        begin(&mut out);
         params([(&b"A"[..], &b"bc"[..])], &mut out);
         input(b"xyz", &mut out);
         end_of_input(&mut out);
         let want = [
-            &[1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0][..],
+            &[1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0][..],
             &[1, 4, 0, 1, 0, 5, 0, 0, 1, 2, b'A', b'b', b'c', 1, 4, 0, 1, 0, 0, 0, 0],
             &[1, 5, 0, 1, 0, 3, 0, 0, b'x', b'y', b'z', 1, 5, 0, 1, 0, 0, 0, 0],
         ];
@@ -205,7 +199,6 @@ mod tests {
                 }
             }
             let end = Reply::End { status: 7, refused: 2 };
-            assert!(decoder.is_empty());
             assert_eq!(got, [Reply::Output(b"ok".to_vec()), Reply::Complaint(b"e".to_vec()), end], "{cut}");
         }
     }

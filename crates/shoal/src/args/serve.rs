@@ -43,8 +43,8 @@ pub struct ServeArgs {
     /// Files with this extension are programs of the FastCGI server at ADDR (a path, or host:port); may be repeated
     #[arg(long, value_name = "EXT=ADDR", value_parser = fastcgi, help_heading = "Programs")]
     pub fastcgi: Vec<Runner<Address>>,
-    /// Tell programs a variable more; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, help_heading = "Programs")]
+    /// Tell programs a variable more, or one of this environment; may be repeated
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable, help_heading = "Programs")]
     pub env: Vec<(String, String)>,
     /// Programs at once; further requests wait
     #[arg(long, value_name = "N", default_value_t = ProgramLimits::default().running, help_heading = "Programs")]
@@ -76,6 +76,11 @@ impl ServeArgs {
     /// Refuses the flags of parts that are not built yet.
     pub fn check(&self) -> Result<(), Failure> {
         let flags = [("--proxy", !self.proxy.is_empty()), ("--auth", self.auth.is_some()), ("--share", self.share)];
+        if self.write && !(self.cgi.is_empty() && self.fastcgi.is_empty()) {
+            return Err(Failure::usage(
+                "--write can't go with --cgi or --fastcgi: who may write files beside programs can change what they do",
+            ));
+        }
         match flags.into_iter().find(|(_, given)| *given) {
             Some((flag, _)) => Err(Failure::unbuilt(flag)),
             None => Ok(()),
@@ -121,9 +126,14 @@ fn fastcgi(text: &str) -> Result<Runner<Address>, String> {
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write a name, a = and its value")?;
+    let inherited =
+        || std::env::var(text).map_err(|_| format!("{text} is no variable here; write a name, a = and its value"));
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, value.to_owned()),
+        None => (text, inherited()?),
+    };
     let sound = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if sound { Ok((name.to_owned(), value.to_owned())) } else { Err(format!("{name:?} is no name of a variable")) }
+    if sound { Ok((name.to_owned(), value)) } else { Err(format!("{name:?} is no name of a variable")) }
 }
 
 #[cfg(test)]

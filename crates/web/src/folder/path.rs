@@ -65,7 +65,7 @@ impl Place {
         }
         if let Some(query) = query {
             url.push('?');
-            url += query;
+            url += &percent::encode(query.as_bytes(), b"!$&'()*+,/:;=?@%[]");
         }
         url
     }

@@ -12,14 +12,16 @@ use axum::response::Response;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, fdatasync, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
+use std::collections::hash_map::RandomState;
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// Bytes collected before they are written.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 128 << 10;
 /// Time in which a client must send some of what it announced.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Folders that are made for one file.
@@ -30,6 +32,8 @@ const DEPTH_MAX: usize = 64;
 pub(super) struct Writing {
     /// Bytes of one file.
     pub(super) max: u64,
+    /// Draws of another process, or another life of this one, lie elsewhere.
+    draw: u64,
     number: AtomicU64,
     /// Conditions hold until the file has its name.
     naming: Mutex<()>,
@@ -37,7 +41,12 @@ pub(super) struct Writing {
 
 impl Writing {
     pub(super) fn new(max: u64) -> Self {
-        Writing { max, number: AtomicU64::new(0), naming: Mutex::new(()) }
+        Writing {
+            max,
+            draw: RandomState::new().build_hasher().finish(),
+            number: AtomicU64::new(0),
+            naming: Mutex::new(()),
+        }
     }
 
     /// Writes a file, and says how that went.
@@ -67,9 +76,13 @@ impl Writing {
         let Some((name, parents)) = place.names().split_last() else {
             return Err(refuse(StatusCode::CONFLICT, "a file can't have this name"));
         };
+        // Nothing is made for what is not going to be written.
+        if headers.contains_key(header::IF_MATCH) && root.open(place.path()).is_err() {
+            return Err(refuse(StatusCode::PRECONDITION_FAILED, "there is no such file"));
+        }
         let folder = make(root, parents).map_err(trouble)?;
         check(&folder, name, headers)?;
-        let temporary = format!(".shoal-put-{}-{}", std::process::id(), self.number.fetch_add(1, Ordering::Relaxed));
+        let temporary = format!(".shoal-put-{:x}-{}", self.draw, self.number.fetch_add(1, Ordering::Relaxed));
         let draft = Draft::new(&folder, temporary).map_err(trouble)?;
         let draft = self.receive(draft, body).await?;
         let _naming = self.naming.lock().await;

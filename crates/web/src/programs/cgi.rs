@@ -6,7 +6,7 @@
 
 use super::output::Output;
 use super::variables::Variables;
-use super::{ProgramError, Script};
+use super::{Fed, ProgramError, Script, Turn};
 use crate::body::part;
 use crate::say::printable;
 use axum::body::{Body, Bytes};
@@ -24,10 +24,12 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::AbortHandle;
 
 /// Bytes read from a program at once.
 const CHUNK: usize = 32 << 10;
+/// Time for what a program that has ended left in its pipe.
+const LEFT_TIME: Duration = Duration::from_millis(100);
 /// Bytes of its complaints that go to the log, for one request.
 const COMPLAINTS_MAX: usize = 64 << 10;
 /// What a program inherits, besides what it is told of the request.
@@ -51,7 +53,7 @@ impl Cgi {
         variables: &Variables,
         body: Body,
         patience: Duration,
-        turn: OwnedSemaphorePermit,
+        turn: Turn,
     ) -> Result<Output, ProgramError> {
         let mut command = match &self.program {
             Some(program) => {
@@ -70,9 +72,12 @@ impl Cgi {
         let missing = || ProgramError::Start(io::Error::other("it has no pipes"));
         let (stdin, stdout) = (child.stdin.take().ok_or_else(missing)?, child.stdout.take().ok_or_else(missing)?);
         let stderr = child.stderr.take().ok_or_else(missing)?;
-        let running = Running::new(child, turn).map_err(ProgramError::Start)?;
-        tokio::spawn(feed(body, stdin, patience, running.group.clone()));
-        tokio::spawn(complain(stderr, script.name.clone()));
+        let fed = turn.fed.clone();
+        let mut running = Running::new(child, turn);
+        running.tasks = vec![
+            tokio::spawn(feed(body, stdin, patience, running.group.clone(), fed)).abort_handle(),
+            tokio::spawn(complain(stderr, script.name.clone())).abort_handle(),
+        ];
         Ok(Box::pin(stream::unfold(Some((stdout, running)), move |state| async move {
             let (mut stdout, mut running) = state?;
             match running.read(&mut stdout).await {
@@ -106,13 +111,16 @@ struct Running {
     group: Group,
     /// Readable once the first process has ended.
     ended: Option<AsyncFd<OwnedFd>>,
-    _turn: OwnedSemaphorePermit,
+    /// It has ended; what it printed is still to be read.
+    over: bool,
+    tasks: Vec<AbortHandle>,
+    _turn: Turn,
     /// Dropped last, when the group is dead: only then is it waited for.
     _child: Child,
 }
 
 impl Running {
-    fn new(child: Child, turn: OwnedSemaphorePermit) -> io::Result<Self> {
+    fn new(child: Child, turn: Turn) -> Self {
         let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
         let group = Group(Arc::new(Mutex::new(pid)));
         #[expect(
@@ -120,47 +128,59 @@ impl Running {
             reason = "its successor is unsafe; an OwnedFd is what it claims to be for as long as it lives"
         )]
         let ended = pid.and_then(|pid| AsyncFd::new(pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?).ok());
-        Ok(Running { group, ended, _turn: turn, _child: child })
+        Running { group, ended, over: false, tasks: Vec::new(), _turn: turn, _child: child }
     }
 
-    /// What it prints next; nothing at the end. What its children print after it has ended is not waited for.
+    /// What it prints next; nothing at the end. What is there when its first process has ended is all: whoever left the group
+    /// may hold the pipe for ever.
     async fn read(&mut self, stdout: &mut ChildStdout) -> io::Result<Bytes> {
         let mut bytes = BytesMut::with_capacity(CHUNK);
-        loop {
-            let Some(ended) = &self.ended else {
-                stdout.read_buf(&mut bytes).await?;
-                return Ok(bytes.freeze());
-            };
+        if !self.over {
             tokio::select! {
                 biased;
                 read = stdout.read_buf(&mut bytes) => {
                     read?;
                     return Ok(bytes.freeze());
                 }
-                _ = ended.readable() => {}
+                () = ended(self.ended.as_ref()) => {}
             }
             self.group.kill();
-            self.ended = None;
+            self.over = true;
         }
+        match tokio::time::timeout(LEFT_TIME, stdout.read_buf(&mut bytes)).await {
+            Ok(read) => drop(read?),
+            Err(_) => bytes.clear(),
+        }
+        Ok(bytes.freeze())
     }
 
     /// Lets it come to its end, for a while.
     async fn finish(self, patience: Duration) {
-        if let Some(ended) = &self.ended {
-            let _ = tokio::time::timeout(patience, ended.readable()).await;
+        if !self.over {
+            let _ = tokio::time::timeout(patience, ended(self.ended.as_ref())).await;
         }
+    }
+}
+
+/// Waits for the end of the first process.
+async fn ended(pidfd: Option<&AsyncFd<OwnedFd>>) {
+    match pidfd {
+        Some(pidfd) => drop(pidfd.readable().await),
+        // A kernel that can't tell: the end of its output has to do.
+        None => std::future::pending().await,
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.group.kill();
+        self.tasks.iter().for_each(AbortHandle::abort);
         *self.group.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
 /// Hands the body on. A program whose request breaks off must not take a part of it for the whole.
-async fn feed(mut body: Body, mut stdin: ChildStdin, patience: Duration, group: Group) {
+async fn feed(mut body: Body, mut stdin: ChildStdin, patience: Duration, group: Group, fed: Fed) {
     loop {
         match tokio::time::timeout(patience, part(&mut body)).await {
             Ok(Ok(Some(bytes))) => {
@@ -168,6 +188,7 @@ async fn feed(mut body: Body, mut stdin: ChildStdin, patience: Duration, group: 
                 if stdin.write_all(&bytes).await.is_err() {
                     return;
                 }
+                fed.more();
             }
             Ok(Ok(None)) => return,
             Ok(Err(_)) | Err(_) => return group.kill(),

@@ -1,33 +1,25 @@
 //! FastCGI: programs that stay, behind a socket (php-fpm and others).
 //!
-//! A connection is kept for the next request only while nobody waits for an answer: servers like php-fpm give a worker to each
-//! connection, and one that idles for us would be missed by whoever waits.
+//! Each request has a connection of its own, as with nginx by default. One that is used again is not safe with php-fpm: what a
+//! script leaves unread of a body would be taken for the next request's records, and a script that goes on after its answer
+//! would answer for the next one.
 
 use super::output::Output;
 use super::variables::Variables;
-use super::{ProgramError, Script};
+use super::{Fed, ProgramError, Script, Turn};
 use crate::body::part;
 use crate::say::printable;
 use axum::body::{Body, Bytes};
 use futures_util::stream;
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use wire::fastcgi::{self as wire_fastcgi, Decoder, Reply};
 
-/// Connections that are kept for later.
-const IDLE_MAX: usize = 16;
-/// How long they are.
-const IDLE_TIME: Duration = Duration::from_secs(5);
 /// Time to connect.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Bytes read at once.
@@ -66,24 +58,13 @@ type Stream = Box<dyn Duplex>;
 
 /// A FastCGI server.
 #[derive(Debug)]
-pub(super) struct FastCgi(Arc<Server>);
-
-struct Server {
+pub(super) struct FastCgi {
     address: Address,
-    idle: Mutex<Vec<Stream>>,
-    /// Requests without an answer yet.
-    waiting: AtomicUsize,
-}
-
-impl std::fmt::Debug for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
-    }
 }
 
 impl FastCgi {
     pub(super) fn new(address: Address) -> Self {
-        FastCgi(Arc::new(Server { address, idle: Mutex::default(), waiting: AtomicUsize::new(0) }))
+        FastCgi { address }
     }
 
     pub(super) async fn run(
@@ -92,22 +73,19 @@ impl FastCgi {
         variables: &Variables,
         body: Body,
         patience: Duration,
-        turn: OwnedSemaphorePermit,
+        turn: Turn,
     ) -> Result<Output, ProgramError> {
-        let stream = self.0.connection().await.map_err(ProgramError::Connect)?;
+        let stream = self.connect().await.map_err(ProgramError::Connect)?;
         let (reader, writer) = tokio::io::split(stream);
         let mut head = Vec::with_capacity(2048);
-        wire_fastcgi::begin(true, &mut head);
+        wire_fastcgi::begin(&mut head);
         wire_fastcgi::params(variables.iter().map(|(n, v)| (&n[..], &v[..])), &mut head);
-        let sending = Sending(tokio::spawn(send(writer, head, body, patience)));
-        let waiting = Waiting::new(&self.0);
+        let sending = Sending(tokio::spawn(send(writer, head, body, patience, turn.fed.clone())));
         let call = Call {
-            server: self.0.clone(),
             name: script.name.clone(),
             reader,
-            sending,
+            _sending: sending,
             decoder: Decoder::default(),
-            waiting: Some(waiting),
             chunk: vec![0; CHUNK],
             complained: 0,
             _turn: turn,
@@ -116,23 +94,13 @@ impl FastCgi {
             let mut call = call?;
             match call.next().await {
                 Ok(Some(bytes)) => Some((Ok(bytes), Some(call))),
-                Ok(None) => {
-                    call.end().await;
-                    None
-                }
+                Ok(None) => None,
                 Err(error) => Some((Err(error), None)),
             }
         })))
     }
-}
 
-impl Server {
-    async fn connection(&self) -> io::Result<Stream> {
-        while let Some(mut stream) = self.take() {
-            if is_open(&mut stream).await {
-                return Ok(stream);
-            }
-        }
+    async fn connect(&self) -> io::Result<Stream> {
         let connect = async {
             Ok(match &self.address {
                 Address::Unix(path) => Box::new(UnixStream::connect(path).await?) as Stream,
@@ -145,59 +113,10 @@ impl Server {
         };
         tokio::time::timeout(CONNECT_TIME, connect).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
-
-    fn take(&self) -> Option<Stream> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
-    }
-
-    /// Keeps a connection for a while.
-    fn keep(self: &Arc<Self>, stream: Stream) {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            return;
-        }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_MAX {
-            idle.push(stream);
-            let server = Arc::downgrade(self);
-            tokio::spawn(async move {
-                tokio::time::sleep(IDLE_TIME).await;
-                // The oldest: those that are used come and go at the other end.
-                if let Some(server) = server.upgrade() {
-                    let mut idle = server.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                    if !idle.is_empty() {
-                        drop(idle.remove(0));
-                    }
-                }
-            });
-        }
-    }
-}
-
-/// Nothing has come since the last answer, not even an end.
-async fn is_open(stream: &mut Stream) -> bool {
-    let mut byte = [0];
-    let mut buffer = ReadBuf::new(&mut byte);
-    std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut buffer).is_pending())).await
-}
-
-/// Counts a request until its answer begins.
-struct Waiting(Arc<Server>);
-
-impl Waiting {
-    fn new(server: &Arc<Server>) -> Self {
-        server.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(server.clone())
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The request on its way; it stops with whoever waits for the answer.
-struct Sending(JoinHandle<io::Result<WriteHalf<Stream>>>);
+struct Sending(JoinHandle<io::Result<()>>);
 
 impl Drop for Sending {
     fn drop(&mut self) {
@@ -210,7 +129,8 @@ async fn send(
     mut out: Vec<u8>,
     mut body: Body,
     patience: Duration,
-) -> io::Result<WriteHalf<Stream>> {
+    fed: Fed,
+) -> io::Result<()> {
     loop {
         let next = tokio::time::timeout(patience, part(&mut body)).await;
         // One that breaks off is never ended: the program must not take a part of it for the whole.
@@ -218,26 +138,24 @@ async fn send(
             Some(bytes) => wire_fastcgi::input(&bytes, &mut out),
             None => {
                 wire_fastcgi::end_of_input(&mut out);
-                writer.write_all(&out).await?;
-                return Ok(writer);
+                return writer.write_all(&out).await;
             }
         }
         writer.write_all(&out).await?;
+        fed.more();
         out.clear();
     }
 }
 
 /// One request, and its answer as it comes.
 struct Call {
-    server: Arc<Server>,
     name: String,
     reader: ReadHalf<Stream>,
-    sending: Sending,
+    _sending: Sending,
     decoder: Decoder,
-    waiting: Option<Waiting>,
     chunk: Vec<u8>,
     complained: usize,
-    _turn: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 impl Call {
@@ -252,10 +170,7 @@ impl Call {
                 }
                 None => match self.reader.read(&mut self.chunk).await? {
                     0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    n => {
-                        self.waiting = None;
-                        self.decoder.feed(&self.chunk[..n]);
-                    }
+                    n => self.decoder.feed(&self.chunk[..n]),
                 },
             }
         }
@@ -267,18 +182,6 @@ impl Call {
             if self.complained <= COMPLAINTS_MAX {
                 tracing::error!("{}: {}", self.name, printable(line));
             }
-        }
-    }
-
-    /// The answer is complete. If the whole request was heard too, and nothing was said beyond the end, the connection can be used
-    /// again.
-    async fn end(mut self) {
-        if self.decoder.is_empty()
-            && self.sending.0.is_finished()
-            && let Ok(Ok(writer)) = (&mut self.sending.0).await
-        {
-            let server = self.server.clone();
-            server.keep(self.reader.unsplit(writer));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a program prints: a few headers, an empty line, and the page (RFC 3875, section 6).
 
-use super::ProgramError;
+use super::{Fed, ProgramError};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -49,8 +49,13 @@ pub(super) enum Answer {
 }
 
 /// Reads the headers, and lets the page stream.
-pub(super) async fn respond(mut output: Output, patience: Duration, head: bool) -> Result<Answer, ProgramError> {
-    let mut first = Vec::new();
+pub(super) async fn respond(
+    mut output: Output,
+    fed: &Fed,
+    patience: Duration,
+    head: bool,
+) -> Result<Answer, ProgramError> {
+    let (mut first, mut heard) = (Vec::new(), 0);
     let body_at = loop {
         if let Some(at) = end_of_head(&first) {
             break at;
@@ -59,6 +64,8 @@ pub(super) async fn respond(mut output: Output, patience: Duration, head: bool) 
             return Err(OutputError::Long.into());
         }
         match tokio::time::timeout(patience, output.next()).await {
+            // It is still being told.
+            Err(_) if fed.so_far() > heard => heard = fed.so_far(),
             Err(_) => return Err(OutputError::Silent.into()),
             Ok(None) if first.is_empty() => return Err(OutputError::Nothing.into()),
             Ok(None) => return Err(OutputError::Header(excerpt(&first)).into()),
@@ -96,8 +103,10 @@ pub(super) async fn respond(mut output: Output, patience: Duration, head: bool) 
     Ok(Answer::Response(response))
 }
 
+/// Lets it end, within its patience in all: nobody waits for what it prints.
 async fn drain(mut output: Output, patience: Duration) {
-    while let Ok(Some(Ok(_))) = tokio::time::timeout(patience, output.next()).await {}
+    let rest = async { while let Some(Ok(_)) = output.next().await {} };
+    let _ = tokio::time::timeout(patience, rest).await;
 }
 
 #[derive(Debug)]
@@ -133,9 +142,7 @@ fn parse(head: &[u8]) -> Result<Parsed, OutputError> {
         if name == "status" {
             let code = value.as_bytes().get(..3).and_then(|c| StatusCode::from_bytes(c).ok());
             status = Some(code.filter(|c| (200..600).contains(&c.as_u16())).ok_or_else(wrong)?);
-        } else if name == header::CONTENT_LENGTH
-            && (value.to_str().is_ok_and(|v| v.parse::<u64>().is_err()) || headers.contains_key(&name))
-        {
+        } else if name == header::CONTENT_LENGTH && (!is_length(value.as_bytes()) || headers.contains_key(&name)) {
             return Err(wrong());
         } else if !OURS.contains(&name.as_str()) {
             headers.append(name, value);
@@ -150,6 +157,10 @@ fn parse(head: &[u8]) -> Result<Parsed, OutputError> {
     let elsewhere = local.map(ToOwned::to_owned);
     let moved = if location.is_some() { StatusCode::FOUND } else { StatusCode::OK };
     Ok(Parsed { status: status.unwrap_or(moved), elsewhere, headers })
+}
+
+fn is_length(text: &[u8]) -> bool {
+    (1..=18).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
 }
 
 /// The beginning of what can't be understood, for the log.
@@ -194,6 +205,7 @@ mod tests {
             "Status: 100\n\n",
             "A: \u{1}\n\n",
             "Content-Length: x\n\n",
+            "Content-Length: +5\n\n",
         ] {
             assert!(parse(wrong.as_bytes()).is_err(), "{wrong:?}");
         }

@@ -28,7 +28,11 @@ pub(super) fn of(
     let mut all = Variables::new();
     let mut set = |name: &str, value: &[u8]| drop(all.insert(name.into(), value.to_vec()));
     let header = |name: HeaderName| parts.headers.get(name).map(|v| v.as_bytes()).unwrap_or_default();
-    let host = String::from_utf8_lossy(header(header::HOST)).into_owned();
+    let host = match parts.uri.authority() {
+        // The target's own counts (RFC 9112, section 3.2.2).
+        Some(authority) => authority.as_str().to_owned(),
+        None => String::from_utf8_lossy(header(header::HOST)).into_owned(),
+    };
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if port.parse::<u16>().is_ok() => (name, port),
         _ => (&host[..], "80"),
@@ -76,7 +80,9 @@ fn variable(name: &HeaderName) -> Option<Vec<u8>> {
     let plain = name.as_str();
     let told = matches!(plain, "content-type" | "content-length");
     let connection = matches!(plain, "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade");
-    if told || connection || plain == "proxy" || plain.contains('_') {
+    // Some make an underscore of a dot and of other signs, too.
+    let sound = plain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if told || connection || plain == "proxy" || !sound {
         return None;
     }
     Some(format!("HTTP_{}", plain.to_ascii_uppercase().replace('-', "_")).into_bytes())

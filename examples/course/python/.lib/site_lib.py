@@ -6,7 +6,7 @@ import secrets
 import sys
 import time
 import urllib.parse
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 
 BODY_MAX, NAME_MAX, VISIT_SECONDS = 10_000, 40, 30 * 24 * 3600
 
@@ -97,7 +97,11 @@ class Visit:
 
     def __init__(self, database):
         self.database, self.fresh = database, False
-        cookie = SimpleCookie(os.environ.get("HTTP_COOKIE", "")).get("visit")
+        try:
+            cookie = SimpleCookie(os.environ.get("HTTP_COOKIE", "")).get("visit")
+        except CookieError:
+            # Of somebody else on this host.
+            cookie = None
         self.id = cookie.value if cookie and len(cookie.value) == 43 else ""
         now = int(time.time())
         rows = database.ask("SELECT name, token FROM visits WHERE id = ? AND at > ?", self.id, now - VISIT_SECONDS)
@@ -105,6 +109,7 @@ class Visit:
             self.name, self.token = rows[0]
         else:
             self.id, self.name, self.token, self.fresh = secrets.token_urlsafe(32), "", secrets.token_urlsafe(24), True
+            database.ask("DELETE FROM visits WHERE at <= ?", now - VISIT_SECONDS)
             database.ask("INSERT INTO visits (id, name, token, at) VALUES (?, ?, ?, ?)", self.id, "", self.token, now)
 
     def call(self, name):
@@ -125,7 +130,7 @@ def send(visit, body="", status="200 OK", title="Courses", location=None):
 <body><main><h1>{e(title)}</h1>{who}{body}</main></body></html>
 """
     visit.database.close()
-    sys.stdout.write("\n".join(out) + "\n\n" + page)
+    sys.stdout.buffer.write(("\n".join(out) + "\n\n" + page).encode())
 
 
 def e(value):
