@@ -7,16 +7,13 @@ use crate::item::Item;
 use crate::page::segment;
 use crate::range::{self, Asked};
 use axum::body::Body;
-use axum::extract::Request;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Response as HttpResponse, StatusCode, response};
 use axum::response::Response;
 use base::percent;
 use serde::Serialize;
 use std::collections::hash_map::RandomState;
-use std::future::Future;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -25,18 +22,6 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'sel
                            base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// What shared files may do that browsers run: nothing, as if they came from nowhere.
 const FILE_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-
-/// Who answers requests.
-pub trait Handler: Send + Sync + 'static {
-    /// Answers one request that came from `from`.
-    fn answer(&self, request: Request, from: SocketAddr) -> impl Future<Output = Response> + Send;
-}
-
-impl<H: Handler> Handler for Arc<H> {
-    fn answer(&self, request: Request, from: SocketAddr) -> impl Future<Output = Response> + Send {
-        H::answer(self, request, from)
-    }
-}
 
 fn response(status: StatusCode) -> response::Builder {
     HttpResponse::builder().status(status).header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")

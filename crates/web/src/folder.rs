@@ -1,6 +1,6 @@
 //! A folder on the web: files as they lie there, index pages, listings (RFC 9110).
 //!
-//! A path is decoded once, split, and opened beneath the folder: neither `..` nor a symbolic link leads out of it. Names that
+//! A path is decoded once, split, and opened beneath the folder: neither `..` nor, unless the user wants it, a symbolic link leads out of it. Names that
 //! begin with a dot are not served, but for `.well-known` (RFC 8615).
 
 mod encoding;
@@ -8,10 +8,11 @@ mod listing;
 mod path;
 mod put;
 
-use crate::answer::{self, Facts, Handler, kind};
+use crate::answer::{self, Facts, kind};
 use crate::beneath::Root;
 use crate::body::{InMemory, OpenFile};
 use crate::conditions::Version;
+use crate::serve::Handler;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{self, HeaderValue};

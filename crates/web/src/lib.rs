@@ -26,12 +26,11 @@ mod site;
 mod tar;
 mod website;
 
-pub use answer::Handler;
 pub use folder::{Folder, FolderOptions};
 pub use item::{Item, ItemError};
 pub use live::{Answer, Live, Swarm, SwarmPeer};
 pub use log::AccessLog;
 pub use programs::{Address, ProgramLimits, Programs};
-pub use serve::{Limits, Serving, serve};
+pub use serve::{Handler, Limits, Serving, serve};
 pub use site::Site;
 pub use website::Website;

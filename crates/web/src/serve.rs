@@ -3,11 +3,12 @@
 //! A client may take its time with files, but not with nothing: who sends no request or reads no byte for a while is let
 //! go, and there is a bound on connections. Further ones wait in the kernel's queue.
 
-use crate::answer::{Handler, refuse};
+use crate::answer::refuse;
 use crate::log::AccessLog;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Request as HttpRequest, StatusCode, Version, header};
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,6 +21,18 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+
+/// Who answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request that came from `from`.
+    fn answer(&self, request: Request, from: SocketAddr) -> impl Future<Output = Response> + Send;
+}
+
+impl<H: Handler> Handler for Arc<H> {
+    fn answer(&self, request: Request, from: SocketAddr) -> impl Future<Output = Response> + Send {
+        H::answer(self, request, from)
+    }
+}
 
 /// What clients may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

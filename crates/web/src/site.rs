@@ -38,7 +38,7 @@ impl std::fmt::Debug for Site {
     }
 }
 
-impl answer::Handler for Site {
+impl crate::serve::Handler for Site {
     async fn answer(&self, request: Request, from: SocketAddr) -> Response {
         self.respond(request, from).await
     }

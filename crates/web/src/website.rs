@@ -1,8 +1,9 @@
 //! A website: a folder, and the programs in it.
 
-use crate::answer::{self, Handler};
+use crate::answer;
 use crate::folder::{Folder, Place};
 use crate::programs::Programs;
+use crate::serve::Handler;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode, Uri, request};
