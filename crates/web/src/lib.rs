@@ -7,6 +7,7 @@
 //! A [`Site`] serves nothing that was not shared by name; a [`Folder`] serves what lies in a folder, a [`Website`] runs the programs in it, too. All are [`Handler`]s.
 
 mod answer;
+mod auth;
 mod beneath;
 mod body;
 mod conditions;
@@ -23,9 +24,11 @@ mod range;
 mod say;
 mod serve;
 mod site;
+mod stamp;
 mod tar;
 mod website;
 
+pub use auth::{Auth, AuthError, Guarded, password_line};
 pub use folder::{Folder, FolderOptions};
 pub use item::{Item, ItemError};
 pub use live::{Answer, Live, Swarm, SwarmPeer};

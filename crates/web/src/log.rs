@@ -5,6 +5,7 @@
 //! Addresses are masked unless the user wants them whole. Lines are written by a thread of their own; where it can't keep up,
 //! lines are dropped and counted, and nobody waits.
 
+use crate::auth::User;
 use crate::date;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, Version};
@@ -61,12 +62,14 @@ impl AccessLog {
             _ => "HTTP/1.1",
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let mut line = format!("{ip} - - [{}] \"", stamp(i64::try_from(now).unwrap_or(i64::MAX)));
+        let mut line = format!("{ip} - ");
+        let user_at = line.len();
+        let _ = write!(line, " [{}] \"", stamp(i64::try_from(now).unwrap_or(i64::MAX)));
         escape(request.method().as_str(), &mut line);
         line.push(' ');
         escape(&target[..floor(target, TARGET_MAX)], &mut line);
         let _ = write!(line, " {version}\" ");
-        Entry { log: self.clone(), line, status: 0, bytes: 0 }
+        Entry { log: self.clone(), line, user_at, user: None, status: 0, bytes: 0 }
     }
 
     fn put(&self, line: String) {
@@ -108,6 +111,9 @@ fn write(out: impl Write, waiting: &Receiver<String>, dropped: &AtomicU64) {
 pub(crate) struct Entry {
     log: Arc<AccessLog>,
     line: String,
+    /// Where in it the name of the user belongs.
+    user_at: usize,
+    user: Option<User>,
     status: u16,
     bytes: u64,
 }
@@ -116,6 +122,7 @@ impl Entry {
     /// Counts what of the answer is sent.
     pub(crate) fn watch(mut self, response: Response) -> Response {
         self.status = response.status().as_u16();
+        self.user = response.extensions().get().cloned();
         response.map(|body| Body::new(Counted { body, entry: self }))
     }
 }
@@ -123,6 +130,12 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut line = std::mem::take(&mut self.line);
+        let mut user = String::from("-");
+        if let Some(User(name)) = &self.user {
+            user.clear();
+            escape(name, &mut user);
+        }
+        line.insert_str(self.user_at, &user);
         // 499 is what others write for who left before there was an answer.
         let status = if self.status == 0 { 499 } else { self.status };
         let _ = write!(line, "{status} ");

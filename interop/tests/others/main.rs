@@ -1,6 +1,7 @@
 //! The one binary of tests against programs that others wrote; see the crate's documentation.
 #![allow(clippy::print_stderr, reason = "what is wrong before any test runs has to be said")]
 
+mod doors;
 mod errors;
 mod examples;
 mod files;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         errors::trials(),
         share::trials(),
         web::trials(),
+        doors::trials(),
         examples::trials(),
     ] {
         trials.extend(more);

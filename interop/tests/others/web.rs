@@ -75,26 +75,26 @@ fn up(address: &str) -> Result<()> {
     until(UP, "a web server to listen", || Ok(std::net::TcpStream::connect(address).is_ok()))
 }
 
-fn serve(place: &Place, www: &Path, address: &str, more: &[&str]) -> Result<Running> {
+pub(crate) fn serve(place: &Place, www: &Path, address: &str, more: &[&str]) -> Result<Running> {
     let www = www.display().to_string();
     Running::start(place, "serve", &[&["serve", &www, "--listen", address], more].concat())
 }
 
 /// An answer as curl saw it.
 #[derive(Debug, PartialEq)]
-struct Seen {
-    status: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) status: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
     }
 }
 
-fn curl(address: &str, path: &str, more: &[&str]) -> Result<Seen> {
+pub(crate) fn curl(address: &str, path: &str, more: &[&str]) -> Result<Seen> {
     let url = format!("http://{address}{path}");
     let out = Command::new("curl")
         .args(["-sS", "-i", "--path-as-is", "--max-time", "60", "-H", "Host: site.example"])

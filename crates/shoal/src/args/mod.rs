@@ -9,7 +9,7 @@ mod torrent;
 mod transfer;
 
 pub use network::NetworkArgs;
-pub use serve::ServeArgs;
+pub use serve::{PasswdArgs, ServeArgs};
 pub use torrent::{CreateArgs, MagnetArgs, ShowArgs, TorrentCommand, VerifyArgs};
 pub use transfer::{Format, GetArgs, LabCommand, LabRunArgs, SeedArgs, ShareArgs, TrackerArgs};
 
@@ -66,6 +66,8 @@ pub enum Command {
     Tracker(TrackerArgs),
     /// Serve a folder to browsers: a web server
     Serve(ServeArgs),
+    /// Make a line for the file of `serve --auth`; the password is asked for, or read from standard input
+    Passwd(PasswdArgs),
     /// Experiments in virtual time
     #[command(subcommand)]
     Lab(LabCommand),
@@ -174,7 +176,8 @@ mod tests {
             "tracker --http 127.0.0.1:0 --udp 127.0.0.1:0 --workers 2 --allow A --deny D",
             "lab list",
             "lab compare --size 1G --peers 3",
-            "serve . --cgi php=php-cgi --write",
+            "serve . --cgi php=php-cgi --auth F",
+            "passwd ada",
             "dht lookup x",
             "split repair M",
             "room list",

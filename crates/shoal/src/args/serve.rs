@@ -58,8 +58,8 @@ pub struct ServeArgs {
     /// Hand what begins with PREFIX to another web server
     #[arg(long, value_name = "PREFIX=URL", hide = true)]
     pub proxy: Vec<String>,
-    /// Ask for a name and a password that are in this file
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Let in only names and passwords that are in this file: lines that `shoal passwd NAME` makes
+    #[arg(long, value_name = "FILE")]
     pub auth: Option<PathBuf>,
     /// Accept files (PUT), whole or not at all
     #[arg(long)]
@@ -75,7 +75,7 @@ pub struct ServeArgs {
 impl ServeArgs {
     /// Refuses the flags of parts that are not built yet.
     pub fn check(&self) -> Result<(), Failure> {
-        let flags = [("--proxy", !self.proxy.is_empty()), ("--auth", self.auth.is_some()), ("--share", self.share)];
+        let flags = [("--proxy", !self.proxy.is_empty()), ("--share", self.share)];
         if self.write && !(self.cgi.is_empty() && self.fastcgi.is_empty()) {
             return Err(Failure::usage(
                 "--write can't go with --cgi or --fastcgi: who may write files beside programs can change what they do",
@@ -86,6 +86,13 @@ impl ServeArgs {
             None => Ok(()),
         }
     }
+}
+
+/// `shoal passwd`.
+#[derive(Args, Debug)]
+pub struct PasswdArgs {
+    /// Whose password it is
+    pub name: String,
 }
 
 /// Who runs the files of one extension.

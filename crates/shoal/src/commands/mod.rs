@@ -2,6 +2,7 @@
 
 mod get;
 mod lab;
+mod passwd;
 mod seed;
 mod serve;
 mod session;
@@ -49,6 +50,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Man { dir } => Ok(man(&dir)?),
+        Command::Passwd(args) => passwd::run(&args, voice),
         Command::Lab(LabCommand::List) => lab::list(voice),
         Command::Lab(LabCommand::Run(args)) => lab::run(&args, voice),
         command => {

@@ -8,7 +8,7 @@ use crate::signals;
 use anyhow::Context as _;
 use std::path::Path;
 use std::sync::Arc;
-use web::{AccessLog, Folder, FolderOptions, Limits, ProgramLimits, Programs, Serving, Website};
+use web::{AccessLog, Auth, Folder, FolderOptions, Guarded, Limits, ProgramLimits, Programs, Serving, Website};
 
 /// Does what the command line says.
 pub async fn run(args: ServeArgs, voice: Voice) -> Result<(), Failure> {
@@ -19,6 +19,7 @@ pub async fn run(args: ServeArgs, voice: Voice) -> Result<(), Failure> {
         write: args.write.then_some(args.max_file.0),
     };
     let folder = Folder::new(&args.dir, options).with_context(|| format!("can't serve {}", args.dir.display()))?;
+    let auth = args.auth.as_deref().map(|file| auth(file, &args.dir)).transpose()?;
     let listeners = super::listen(args.listen).await?;
     let bound = listeners.first().context("no listener")?.local_addr()?;
     voice.object(&Listening { http: Some(bound), ..Listening::default() });
@@ -33,8 +34,25 @@ pub async fn run(args: ServeArgs, voice: Voice) -> Result<(), Failure> {
     args.fastcgi.into_iter().for_each(|runner| programs.fastcgi(&runner.extension, runner.by));
     args.env.iter().for_each(|(name, value)| programs.variable(name, value));
     let limits = Limits { connections: args.max_connections, ..Limits::default() };
-    web::serve(Serving { handler: Website { folder, programs }, limits, log }, listeners, signals::stop()).await;
+    let handler = Guarded { handler: Website { folder, programs }, auth };
+    web::serve(Serving { handler, limits, log }, listeners, signals::stop()).await;
     Ok(())
+}
+
+/// Who may come in. The file must not be where it would be served.
+fn auth(file: &Path, dir: &Path) -> anyhow::Result<Auth> {
+    let auth = Auth::open(file).with_context(|| format!("can't take names from {}", file.display()))?;
+    if let (Ok(file), Ok(dir)) = (file.canonicalize(), dir.canonicalize())
+        && let Ok(inside) = file.strip_prefix(dir)
+    {
+        let hidden = inside.iter().any(|name| name.as_encoded_bytes().first() == Some(&b'.'));
+        anyhow::ensure!(
+            hidden,
+            "{} lies in the folder that is served; put it elsewhere, or give it a name with a dot in front",
+            file.display()
+        );
+    }
+    Ok(auth)
 }
 
 /// The access log, which goes on where it ended.

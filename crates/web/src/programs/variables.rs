@@ -1,6 +1,7 @@
 //! What a program is told of its request (RFC 3875, section 4.1), and the length of a body that did not say its own.
 
 use super::{ProgramError, ProgramLimits, Script};
+use crate::auth::User;
 use crate::body::{self, OpenFile, Segment, part};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, header, request};
@@ -58,6 +59,10 @@ pub(super) fn of(
     set("REMOTE_ADDR", ip.as_bytes());
     set("REMOTE_HOST", ip.as_bytes());
     set("REMOTE_PORT", from.port().to_string().as_bytes());
+    if let Some(User(name)) = parts.extensions.get() {
+        set("AUTH_TYPE", b"Basic");
+        set("REMOTE_USER", name.as_bytes());
+    }
     // PHP's CGI refuses to run without: it wants to know that a server decided what it runs.
     set("REDIRECT_STATUS", b"200");
     set("CONTENT_TYPE", header(header::CONTENT_TYPE));
