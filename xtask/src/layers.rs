@@ -51,6 +51,7 @@ const PURE_FOREIGN: &[&str] = &[
     "bytes",
     "flate2",
     "hashbrown",
+    "quick-xml",
     "rand_chacha",
     "rc4",
     "serde",

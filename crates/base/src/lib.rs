@@ -1,4 +1,4 @@
-//! The nouns: ids, instants, random streams, bitfields, bencode, metainfo, magnets, geometry and plans.
+//! The nouns: ids, instants, random streams, bitfields, bencode, metainfo, magnets, Metalinks, geometry and plans.
 //!
 //! Nothing here opens a socket or a file, looks at a clock, or draws entropy by itself. All other rooms
 //! stand on this one.
@@ -14,6 +14,7 @@ mod layout;
 mod magnet;
 pub mod merkle;
 pub mod metainfo;
+pub mod metalink;
 mod payload;
 pub mod percent;
 mod plan;
@@ -33,8 +34,9 @@ pub use ids::{
 pub use layout::{FileEntry, FileKind, Layout, Span};
 pub use magnet::{Magnet, MagnetError};
 pub use metainfo::{Info, Metainfo, MetainfoError};
+pub use metalink::{Metalink, MetalinkError};
 pub use payload::Payload;
-pub use plan::{Checks, PieceDigest, PieceHasher, Plan};
+pub use plan::{Checks, PieceDigest, PieceHasher, Plan, WholeDigest, WholeHasher};
 pub use queue::{QUEUE_KEPT, QUEUE_KEPT_BUSY, pop_or_trim, trim};
 pub use rng::Rng;
 pub use scope::{Scope, may_use};

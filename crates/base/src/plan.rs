@@ -13,6 +13,52 @@ pub struct Checks {
     pub sha1: Option<Box<[[u8; 20]]>>,
     /// Root of the SHA-256 tree under each piece (BEP 52). Bytes of padding are not under it.
     pub merkle: Option<Box<[Hash]>>,
+    /// SHA-256 of each piece as it is (Metalink, RFC 5854).
+    pub sha256: Option<Box<[[u8; 32]]>>,
+}
+
+/// One digest of all bytes, which can be compared only when they are all here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WholeDigest {
+    /// Of SHA-256.
+    Sha256([u8; 32]),
+    /// Of SHA-1.
+    Sha1([u8; 20]),
+}
+
+/// Hashes all bytes in order, and tells whether they have the digest.
+#[derive(Clone, Debug)]
+pub enum WholeHasher {
+    /// By SHA-256.
+    Sha256(Sha256, [u8; 32]),
+    /// By SHA-1.
+    Sha1(Sha1, [u8; 20]),
+}
+
+impl WholeHasher {
+    /// Begins to hash what should have this digest.
+    pub fn new(digest: WholeDigest) -> Self {
+        match digest {
+            WholeDigest::Sha256(digest) => WholeHasher::Sha256(Sha256::new(), digest),
+            WholeDigest::Sha1(digest) => WholeHasher::Sha1(Sha1::new(), digest),
+        }
+    }
+
+    /// Hashes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            WholeHasher::Sha256(hasher, _) => hasher.update(bytes),
+            WholeHasher::Sha1(hasher, _) => hasher.update(bytes),
+        }
+    }
+
+    /// True if the bytes are the right ones.
+    pub fn finish(self) -> bool {
+        match self {
+            WholeHasher::Sha256(hasher, digest) => hasher.finish() == digest,
+            WholeHasher::Sha1(hasher, digest) => hasher.finish() == digest,
+        }
+    }
 }
 
 /// What is fetched, and how it is checked.
@@ -24,9 +70,16 @@ pub struct Plan {
     pub layout: Layout,
     /// What checks the pieces. Where a hybrid has both, both must hold.
     pub checks: Checks,
+    /// What checks all bytes together, padding left out: for what names no pieces, and for those that name both.
+    pub whole: Option<WholeDigest>,
 }
 
 impl Plan {
+    /// A plan whose pieces alone are checked.
+    pub fn new(geometry: Geometry, layout: Layout, checks: Checks) -> Self {
+        Plan { geometry, layout, checks, whole: None }
+    }
+
     /// Bytes of `piece` that lie under its v2 tree: up to the end of the file that begins or continues there.
     pub fn merkle_len(&self, piece: PieceIndex) -> u32 {
         let len = u64::from(self.geometry.piece_len(piece));
@@ -47,6 +100,7 @@ impl Plan {
 pub struct PieceHasher {
     sha1: Option<Sha1>,
     tree: Option<Tree>,
+    sha256: Option<Sha256>,
     fed: u32,
 }
 
@@ -65,7 +119,8 @@ impl PieceHasher {
             left: plan.merkle_len(piece),
             leaves: Vec::new(),
         });
-        PieceHasher { sha1: plan.checks.sha1.as_ref().map(|_| Sha1::new()), tree, fed: 0 }
+        let sha1 = plan.checks.sha1.as_ref().map(|_| Sha1::new());
+        PieceHasher { sha1, tree, sha256: plan.checks.sha256.as_ref().map(|_| Sha256::new()), fed: 0 }
     }
 
     /// Bytes hashed so far: the next ones start here within the piece.
@@ -84,6 +139,7 @@ impl PieceHasher {
             piece.fed += parts.iter().map(|p| p.len() as u32).sum::<u32>();
         }
         update_all(pieces.iter_mut().filter_map(|(p, parts)| Some(Feed::new(p.sha1.as_mut()?, parts))));
+        update_all(pieces.iter_mut().filter_map(|(p, parts)| Some(Feed::new(p.sha256.as_mut()?, parts))));
         // The leaves of one tree lie side by side, too.
         let mut trees = Vec::new();
         for (piece, parts) in pieces.iter_mut() {
@@ -108,24 +164,27 @@ impl PieceHasher {
         let digest = self.digest(plan, piece);
         let sha1 = plan.checks.sha1.as_ref().is_none_or(|all| all.get(piece.index()) == digest.sha1.as_ref());
         let merkle = plan.checks.merkle.as_ref().is_none_or(|all| all.get(piece.index()) == digest.merkle.as_ref());
-        sha1 && merkle
+        let sha256 = plan.checks.sha256.as_ref().is_none_or(|all| all.get(piece.index()) == digest.sha256.as_ref());
+        sha1 && merkle && sha256
     }
 
     /// The hashes of the bytes fed so far, which should be all of `piece`: what a torrent is made of. Of those kinds
     /// that `plan` checks.
     pub fn digest(self, plan: &Plan, piece: PieceIndex) -> PieceDigest {
         let merkle = self.tree.map(|t| merkle::root(&t.finish(), plan.merkle_width(piece), [0; 32]));
-        PieceDigest { sha1: self.sha1.map(Sha1::finish), merkle }
+        PieceDigest { sha1: self.sha1.map(Sha1::finish), merkle, sha256: self.sha256.map(Sha256::finish) }
     }
 }
 
 /// The hashes of one piece.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PieceDigest {
     /// SHA-1 of all its bytes (BEP 3).
     pub sha1: Option<[u8; 20]>,
     /// Root of the SHA-256 tree under it (BEP 52).
     pub merkle: Option<Hash>,
+    /// SHA-256 of all its bytes.
+    pub sha256: Option<[u8; 32]>,
 }
 
 impl Tree {
@@ -186,7 +245,7 @@ mod tests {
         });
         let layout = Layout::folder("t".into(), files.collect()).expect("small");
         let geometry = Geometry::new(layout.total(), piece_length, crate::BLOCK_SIZE).expect("valid");
-        Plan { geometry, layout, checks }
+        Plan::new(geometry, layout, checks)
     }
 
     #[test]
@@ -199,7 +258,7 @@ mod tests {
         ];
         let whole = [body, vec![0; 16 * 1024]].concat();
         let sha1 = Sha1::digest(&whole);
-        let checks = |sha1, root| Checks { sha1: Some(Box::new([sha1])), merkle: Some(Box::new([root])) };
+        let checks = |sha1, root| Checks { sha1: Some(Box::new([sha1])), merkle: Some(Box::new([root])), sha256: None };
         for (s, r, ok) in [(sha1, root, true), ([0; 20], root, false), (sha1, [0; 32], false)] {
             let p = plan(&[(48 << 10, false), (16 << 10, true)], 64 << 10, checks(s, r));
             let mut h = PieceHasher::new(&p, PieceIndex(0));
@@ -217,5 +276,30 @@ mod tests {
         assert!(many.into_iter().all(|h| h.finish(&p, PieceIndex(0))));
         assert!(!PieceHasher::new(&p, PieceIndex(0)).finish(&p, PieceIndex(0)), "too few bytes");
         assert_eq!(p.merkle_width(PieceIndex(0)), 4);
+    }
+
+    #[test]
+    fn flat_sha256_of_pieces_must_hold_too() {
+        let (first, last) = ([7; 100], [8; 50]);
+        let right = [Sha256::digest(&first), Sha256::digest(&last)];
+        let p = plan(&[(150, false)], 100, Checks { sha256: Some(Box::new(right)), ..Checks::default() });
+        let good = |bytes: &[u8], piece| {
+            let mut h = PieceHasher::new(&p, PieceIndex(piece));
+            bytes.chunks(33).for_each(|c| h.update(c));
+            h.finish(&p, PieceIndex(piece))
+        };
+        assert!(good(&first, 0) && good(&last, 1));
+        assert!(!good(&[9; 100], 0) && !good(&first[..50], 1));
+    }
+
+    #[test]
+    fn one_digest_of_all() {
+        for digest in [WholeDigest::Sha256(Sha256::digest(b"abc")), WholeDigest::Sha1(Sha1::digest(b"abc"))] {
+            for (bytes, right) in [("abc", true), ("abd", false), ("ab", false)] {
+                let mut hasher = WholeHasher::new(digest);
+                bytes.as_bytes().chunks(2).for_each(|part| hasher.update(part));
+                assert_eq!(hasher.finish(), right, "{bytes}");
+            }
+        }
     }
 }

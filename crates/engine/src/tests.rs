@@ -42,8 +42,8 @@ fn content(len: usize) -> Bytes {
 fn plan(data: &[u8], piece: usize) -> Arc<Plan> {
     let geometry = Geometry::new(data.len() as u64, piece as u64, BLOCK_SIZE).expect("valid");
     let sha1 = data.chunks(piece).map(|c| Sha1::digest(c).into()).collect();
-    let checks = Checks { sha1: Some(sha1), merkle: None };
-    Arc::new(Plan { geometry, layout: Layout::single("t".into(), data.len() as u64, false), checks })
+    let checks = Checks { sha1: Some(sha1), ..Checks::default() };
+    Arc::new(Plan::new(geometry, Layout::single("t".into(), data.len() as u64, false), checks))
 }
 
 impl World {

@@ -351,7 +351,7 @@ mod tests {
 
     fn scene() -> Scene {
         let geometry = Geometry::new(64, 16, 16).unwrap();
-        let plan = Plan { geometry, layout: Layout::single("x".into(), 64, false), checks: Checks::default() };
+        let plan = Plan::new(geometry, Layout::single("x".into(), 64, false), Checks::default());
         let mut watch = Watch::new(Arc::new(plan));
         watch.open(KEY, [0, 1]);
         let mut scene = Scene { watch, good: [Bitfield::new(4), Bitfield::full(4)] };

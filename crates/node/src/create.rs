@@ -202,7 +202,7 @@ fn hash(draft: &Draft, files: &[Found], threads: usize, meter: &Meter) -> Result
     let threads = if threads == 0 { cores() } else { threads }.clamp(1, pieces.max(1) as usize);
     let at_once = lanes::at_once(pieces as usize, threads) as u32;
     let next = AtomicU32::new(0);
-    let shared = Mutex::new(Ok(vec![PieceDigest { sha1: None, merkle: None }; pieces as usize]));
+    let shared = Mutex::new(Ok(vec![PieceDigest::default(); pieces as usize]));
     let work = || {
         let mut hands = Hands { draft, files, open: None, meter };
         let mut bufs = Vec::new();

@@ -1,11 +1,12 @@
-//! What lies in files and links: bencode, metainfo, magnets.
+//! What lies in files and links: bencode, metainfo, magnets, Metalinks.
 
 use std::fmt::Write;
 use std::path::{Component, Path};
 
 use base::bencode::{self, Kind, Limits, Value};
 use base::metainfo::create::{Draft, Facts, Format, Source};
-use base::{Info, Magnet, Metainfo, PieceHasher, PieceIndex, Plan};
+use base::metalink::{MetalinkFile, MetalinkPieces, MetalinkTorrent, MetalinkUrl, PieceHashes};
+use base::{Info, Magnet, Metainfo, Metalink, PieceHasher, PieceIndex, Plan};
 
 use super::words;
 
@@ -130,4 +131,45 @@ pub(super) fn magnet(input: &[u8]) -> Result<String, String> {
     let again: Magnet = magnet.to_string().parse().expect("what we write we read");
     assert_eq!(again, magnet);
     Ok(format!("{} {} {}", magnet.trackers.is_empty(), magnet.web_seeds.is_empty(), magnet.peers.is_empty()))
+}
+
+pub(super) fn metalink_examples() -> Vec<Vec<u8>> {
+    let url = |url: &str, priority| MetalinkUrl { url: url.into(), priority, location: Some("de".into()) };
+    let file = |path: &str, hashes| MetalinkFile {
+        path: path.into(),
+        size: Some(2_000),
+        sha256: Some([1; 32]),
+        sha1: Some([2; 20]),
+        hashes: vec![("md5".into(), "0".repeat(32))],
+        pieces: Some(MetalinkPieces { length: 1_000, hashes }),
+        urls: vec![url("http://a.example/x", Some(1)), url("http://b.example/x?a=1&b=2", None)],
+        torrents: vec![MetalinkTorrent { url: "http://a.example/x.torrent".into(), ..MetalinkTorrent::default() }],
+    };
+    let files = vec![
+        file("name", PieceHashes::Sha1([[3; 20], [4; 20]].into())),
+        file("a/b c", PieceHashes::Sha256([[5; 32], [6; 32]].into())),
+    ];
+    let published = Some(base::metalink::date(1_795_464_000));
+    let ours = Metalink { files, published, ..Metalink::default() }.to_xml().into_bytes();
+    let other = r#"<m:metalink xmlns:m='urn:ietf:params:xml:ns:metalink'><m:origin dynamic="true">http://a</m:origin>
+        <m:file name='../a'><x:size xmlns:x='y'/><m:url><![CDATA[ http://a?&amp; ]]>&#65;&lt;</m:url></m:file></m:metalink>"#;
+    vec![ours, other.as_bytes().to_vec()]
+}
+
+pub(super) fn metalink(input: &[u8]) -> Result<String, String> {
+    let metalink = Metalink::parse(input).map_err(words)?;
+    let mut paths = std::collections::BTreeSet::new();
+    for file in &metalink.files {
+        let safe = Path::new(&file.path).components().all(|c| matches!(c, Component::Normal(_)));
+        assert!(safe && !file.path.contains('\0'), "the path {:?}", file.path);
+        assert!(paths.insert(&file.path), "the path {:?} twice", file.path);
+        if let Some(plan) = file.size.and_then(|size| file.plan(size).ok()) {
+            assert_eq!(Some(plan.layout.total()), file.size);
+        }
+    }
+    let again = Metalink::parse(metalink.to_xml().as_bytes()).expect("what we write we read");
+    assert_eq!(again.files.len(), metalink.files.len());
+    let urls = |m: &Metalink| m.files.iter().flat_map(|f| f.urls.clone()).collect::<Vec<_>>();
+    assert_eq!(urls(&again), urls(&metalink));
+    Ok(format!("{} {}", metalink.files.len(), metalink.origin.is_some()))
 }

@@ -85,8 +85,8 @@ impl Draft {
         let places = places.into_iter().map(|place| place.map(|i| (i, order[i]))).collect();
         let geometry = Geometry::new(layout.total(), piece_length, BLOCK_SIZE)?;
         // Not to check anything yet, but to say which hashes are wanted.
-        let checks = Checks { sha1: v1.then(Default::default), merkle: v2.then(Default::default) };
-        Ok(Draft { name, single, private, sources, places, plan: Plan { geometry, layout, checks } })
+        let checks = Checks { sha1: v1.then(Default::default), merkle: v2.then(Default::default), sha256: None };
+        Ok(Draft { name, single, private, sources, places, plan: Plan::new(geometry, layout, checks) })
     }
 
     /// What is to be hashed: make a [`crate::PieceHasher`] of it for each piece, and take its digest. The paths in it

@@ -127,8 +127,8 @@ impl Info {
         let sha1 = self.piece_hashes().map(Iterator::collect);
         let merkle = self.hashes.v2.and_then(|_| layers.piece_roots(self));
         let checked = self.geometry.piece_count() == 0 || sha1.is_some() || merkle.is_some();
-        let checks = Checks { sha1, merkle };
-        checked.then(|| Plan { geometry: self.geometry, layout: self.layout.clone(), checks })
+        let checks = Checks { sha1, merkle, sha256: None };
+        checked.then(|| Plan::new(self.geometry, self.layout.clone(), checks))
     }
 
     /// The path of a file as the torrent has it, below the output folder. Differs from that in the layout where names

@@ -42,7 +42,8 @@ const WARNINGS_MAX: usize = 50;
 /// A folder called `name`, which is safe already, with these files in it.
 pub(super) fn lay_out(name: &str, files: &[RawFile<'_>], rules: Rules) -> Result<LaidOut, MetainfoError> {
     let mut tree = Tree::new(rules);
-    let mut paths: Vec<Vec<String>> = files.iter().enumerate().map(|(i, f)| safe_path(f, i, rules)).collect();
+    let mut paths: Vec<Vec<String>> =
+        files.iter().enumerate().map(|(i, f)| names::path(&f.path, i, rules, names::NAME_MAX)).collect();
     let mut parents = Vec::with_capacity(files.len());
     for (path, file) in paths.iter().zip(files) {
         let folders = if file.kind == RawKind::Pad { &[] } else { &path[..path.len() - 1] };
@@ -88,20 +89,6 @@ fn warn(warnings: &mut Vec<Warning>, count: &mut usize, warning: Warning) {
     *count += 1;
     if *count <= WARNINGS_MAX {
         warnings.push(warning);
-    }
-}
-
-/// At least one safe component. Paths too long for any file system are flattened.
-fn safe_path(file: &RawFile<'_>, index: usize, rules: Rules) -> Vec<String> {
-    let bytes: usize = file.path.iter().map(|c| c.len() + 1).sum();
-    let last = file.path.last().copied().unwrap_or_default();
-    if bytes > names::PATH_MAX {
-        let last = names::component(last, rules, names::NAME_MAX / 2);
-        return vec!["_long".to_owned(), format!("{index}-{last}")];
-    }
-    match &file.path[..] {
-        [] => vec!["_".to_owned()],
-        path => path.iter().map(|c| names::component(c, rules, names::NAME_MAX)).collect(),
     }
 }
 

@@ -59,6 +59,37 @@ pub fn component(raw: &[u8], rules: Rules, max: usize) -> String {
     name
 }
 
+/// At least one safe component, each at most `max` bytes long, for the path of file `index`. Paths too long for any file
+/// system are flattened.
+pub(super) fn path(raw: &[&[u8]], index: usize, rules: Rules, max: usize) -> Vec<String> {
+    let bytes: usize = raw.iter().map(|c| c.len() + 1).sum();
+    let last = raw.last().copied().unwrap_or_default();
+    if bytes > PATH_MAX {
+        let last = component(last, rules, NAME_MAX / 2);
+        return vec!["_long".to_owned(), format!("{index}-{last}")];
+    }
+    match raw {
+        [] => vec!["_".to_owned()],
+        raw => raw.iter().map(|c| component(c, rules, max)).collect(),
+    }
+}
+
+/// Safe paths for files with these, no two the same, and no file where a folder must be. Each first name leaves room for
+/// `.part` behind it.
+pub(crate) fn distinct(raw: &[Vec<&[u8]>], rules: Rules) -> Vec<Vec<String>> {
+    let mut tree = Tree::new(rules);
+    let mut paths: Vec<_> = raw.iter().enumerate().map(|(i, raw)| path(raw, i, rules, TOP_MAX)).collect();
+    let folder = |path: &Vec<String>, tree: &mut Tree| {
+        path[..path.len() - 1].iter().fold(0, |parent, folder| tree.folder(parent, folder))
+    };
+    let parents: Vec<u32> = paths.iter().map(|path| folder(path, &mut tree)).collect();
+    for (i, (path, parent)) in paths.iter_mut().zip(parents).enumerate() {
+        let last = path.last_mut().expect("a safe path has a component");
+        *last = tree.file(parent, last, i);
+    }
+    paths
+}
+
 fn is_safe(c: char, rules: Rules) -> bool {
     match c {
         '/' | '\\' => false,

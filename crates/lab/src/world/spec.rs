@@ -50,7 +50,7 @@ impl WorldSpec {
         let hashes = InfoHashes { v1: Some(InfoHash(Sha1::digest(&info).into())), v2: None };
         Ok(WorldSpec {
             seed,
-            plan: Arc::new(Plan { geometry, layout, checks: Checks::default() }),
+            plan: Arc::new(Plan::new(geometry, layout, Checks::default())),
             info,
             hashes,
             discovery: Discovery::Told(50),

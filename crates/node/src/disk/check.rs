@@ -175,8 +175,8 @@ mod tests {
         let layout = Layout::single("f".into(), body.len() as u64, false);
         let geometry = Geometry::new(layout.total(), 64 << 10, 16 << 10).unwrap();
         let sha1 = body.chunks(64 << 10).map(|c| Sha1::digest(c).into()).collect();
-        let checks = Checks { sha1: Some(sha1), merkle: None };
-        Storage::new(Arc::new(Plan { geometry, layout, checks }), Place::new(dir, "f"), Arc::new(FileCache::new(4)))
+        let checks = Checks { sha1: Some(sha1), ..Checks::default() };
+        Storage::new(Arc::new(Plan::new(geometry, layout, checks)), Place::new(dir, "f"), Arc::new(FileCache::new(4)))
     }
 
     #[test]

@@ -136,7 +136,7 @@ mod tests {
         let body: Vec<u8> = (0..200).collect();
         std::fs::write(dir.path().join("f"), &body).unwrap();
         let layout = Layout::single("f".into(), 200, false);
-        let plan = Plan { geometry: Geometry::new(200, 64, 16).unwrap(), layout, checks: Checks::default() };
+        let plan = Plan::new(Geometry::new(200, 64, 16).unwrap(), layout, Checks::default());
         let storage = Storage::new(Arc::new(plan), Place::new(dir.path(), "f"), Arc::new(FileCache::new(4)));
         let mut transmit = Transmit::default();
         transmit.bytes(b"one");

@@ -199,8 +199,8 @@ mod tests {
     fn storage(dir: &std::path::Path, body: &[u8]) -> Storage {
         let layout = Layout::single("f".into(), body.len() as u64, false);
         let geometry = Geometry::new(layout.total(), 1 << 20, BLOCK as u32).unwrap();
-        let checks = Checks { sha1: Some(Box::new([Sha1::digest(body)])), merkle: None };
-        Storage::new(Arc::new(Plan { geometry, layout, checks }), Place::new(dir, "f"), Arc::new(FileCache::new(4)))
+        let checks = Checks { sha1: Some(Box::new([Sha1::digest(body)])), ..Checks::default() };
+        Storage::new(Arc::new(Plan::new(geometry, layout, checks)), Place::new(dir, "f"), Arc::new(FileCache::new(4)))
     }
 
     fn give(h: &mut Hashing, s: &Storage, block: usize, data: &[u8]) {

@@ -273,7 +273,7 @@ mod tests {
     fn a_record_is_believed_in_its_own_boot_or_once_synced_and_of_files_that_nobody_touched() {
         let dir = tempfile::tempdir().unwrap();
         let (geometry, layout) = (Geometry::new(100, 50, 50).unwrap(), Layout::single("f".into(), 100, false));
-        let plan = Arc::new(Plan { geometry, layout, checks: Checks::default() });
+        let plan = Arc::new(Plan::new(geometry, layout, Checks::default()));
         let place = Place::new(dir.path(), "f");
         std::fs::write(place.path(), [1; 100]).unwrap();
         let storage = Storage::new(plan, place.clone(), Arc::new(FileCache::new(4)));

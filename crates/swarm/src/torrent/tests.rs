@@ -30,7 +30,7 @@ fn addr(n: u64) -> SocketAddr {
 fn plan() -> Plan {
     let total = 10 * u64::from(PIECE);
     let geometry = Geometry::new(total, u64::from(PIECE), BLOCK_SIZE).unwrap();
-    Plan { geometry, layout: Layout::single("t".into(), total, false), checks: Checks::default() }
+    Plan::new(geometry, Layout::single("t".into(), total, false), Checks::default())
 }
 
 impl Desk {
@@ -335,7 +335,7 @@ fn what_lies_behind_the_last_file_of_a_v2_torrent_is_served_as_padding() {
     let mut plan = plan();
     plan.geometry = Geometry::new(total, u64::from(PIECE), BLOCK_SIZE).unwrap();
     plan.layout = Layout::single("t".into(), total, false);
-    plan.checks = Checks { sha1: None, merkle: Some(Box::new([[0; 32]; 2])) };
+    plan.checks = Checks { merkle: Some(Box::new([[0; 32]; 2])), ..Checks::default() };
     desk.open(plan, Some(Bitfield::full(2)));
     let conn = desk.join(1, OURS);
     desk.hear(conn, &[Message::Interested, Message::Request { piece: 1, begin: 0, len: BLOCK_SIZE }]);
@@ -353,7 +353,7 @@ fn padding_is_never_asked_for() {
     let layout = Layout::folder("t".into(), files).unwrap();
     let geometry = Geometry::new(layout.total(), u64::from(PIECE), BLOCK_SIZE).unwrap();
     let mut desk = Desk::new(|_| {});
-    desk.open(Plan { geometry, layout, checks: Checks::default() }, None);
+    desk.open(Plan::new(geometry, layout, Checks::default()), None);
     let conn = desk.join(1, SLOW);
     desk.hear(conn, &[Message::Bitfield(Box::new([0xc0])), Message::Unchoke]);
     let mut asked = desk.asked(conn);
@@ -518,7 +518,7 @@ fn teller(seeds: u64) -> (Desk, ConnId, ConnId) {
     let total = 320 * u64::from(BLOCK_SIZE);
     let geometry = Geometry::new(total, u64::from(BLOCK_SIZE), BLOCK_SIZE).unwrap();
     let layout = Layout::single("t".into(), total, false);
-    desk.open(Plan { geometry, layout, checks: Checks::default() }, None);
+    desk.open(Plan::new(geometry, layout, Checks::default()), None);
     for n in 10..10 + seeds {
         let conn = desk.join(n, OURS);
         desk.hear(conn, &[Message::HaveAll]);

@@ -141,7 +141,7 @@ fn facts_that_make_no_torrent() {
     assert_eq!(err(folder(&[("a", u64::MAX), ("b", 1)], Format::V1, 16_384)), MetainfoError::TooLong);
     let draft = Draft::new(facts(&[("a", 1)])).unwrap();
     assert!(matches!(draft.finish(&[]), Err(MetainfoError::Facts(_))));
-    assert!(matches!(draft.finish(&[PieceDigest { sha1: None, merkle: None }]), Err(MetainfoError::Facts(_))));
+    assert!(matches!(draft.finish(&[PieceDigest::default()]), Err(MetainfoError::Facts(_))));
 }
 
 #[test]

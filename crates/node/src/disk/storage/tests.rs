@@ -12,7 +12,7 @@ pub(crate) fn plan(files: &[(&str, u64, FileKind)], piece_length: u64) -> Arc<Pl
     };
     let layout = Layout::folder("t".into(), files.iter().map(entry).collect()).unwrap();
     let geometry = Geometry::new(layout.total(), piece_length, 16).unwrap();
-    Arc::new(Plan { geometry, layout, checks: Checks::default() })
+    Arc::new(Plan::new(geometry, layout, Checks::default()))
 }
 
 fn storage(plan: Arc<Plan>, dir: &Path) -> Storage {

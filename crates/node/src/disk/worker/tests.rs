@@ -23,7 +23,7 @@ fn rig() -> Rig {
     let layout = Layout::single("f".into(), body.len() as u64, false);
     let geometry = Geometry::new(layout.total(), 64 << 10, 16 << 10).unwrap();
     let sha1 = body.chunks(64 << 10).map(|c| Sha1::digest(c).into()).collect();
-    let plan = Arc::new(Plan { geometry, layout, checks: Checks { sha1: Some(sha1), merkle: None } });
+    let plan = Arc::new(Plan::new(geometry, layout, Checks { sha1: Some(sha1), ..Checks::default() }));
     let progress = Progress::new(Bitfield::new(geometry.piece_count()), []);
     let storage = Arc::new(Storage::new(plan, Place::new(dir.path(), "f"), Arc::new(FileCache::new(4))));
     let (tx, bell) = mpsc::channel();
