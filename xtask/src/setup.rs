@@ -1,16 +1,16 @@
-//! What tests need beyond Rust: other clients, and two Python libraries in an environment of their own.
+//! What tests need beyond Rust: other clients, servers, databases and a browser, and two Python libraries in an environment of their own.
 //!
 //! The only task that uses the network. It looks first, so that it is quick and silent when all is there. As root on a Debian it installs
 //! what is missing; elsewhere it says what that is and fails, since a test that is skipped in silence is no test.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::run;
 
-/// The program that has to be found, and the Debian package that brings it.
+/// The program that has to be found, or the file (where a name may be left open with a star), and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("transmission-daemon", "transmission-daemon"),
     ("transmission-create", "transmission-cli"),
@@ -29,6 +29,15 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("php-fpm8.2", "php-fpm"),
     ("perl", "perl"),
     ("python3", "python3"),
+    ("chromedriver", "chromium-driver"),
+    ("/usr/lib/postgresql/*/bin/initdb", "postgresql"),
+    ("mariadbd", "mariadb-server-core"),
+    ("my_print_defaults", "mariadb-client-core"),
+    ("/usr/lib/php/*/pdo_sqlite.so", "php-sqlite3"),
+    ("/usr/lib/php/*/pdo_pgsql.so", "php-pgsql"),
+    ("/usr/lib/php/*/pdo_mysql.so", "php-mysql"),
+    ("/usr/lib/python3/dist-packages/psycopg2", "python3-psycopg2"),
+    ("/usr/lib/python3/dist-packages/pymysql", "python3-pymysql"),
 ];
 
 /// What Python has to find, with versions, so that a run next year meets the same programs.
@@ -86,6 +95,13 @@ pub(crate) fn venv() -> PathBuf {
 }
 
 fn found(program: &str) -> bool {
+    if let Some((before, after)) = program.split_once('*') {
+        let names = fs::read_dir(before).into_iter().flatten().flatten();
+        return names.into_iter().any(|entry| found(&format!("{}{after}", entry.path().display())));
+    }
+    if program.starts_with('/') {
+        return Path::new(program).exists();
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(usual).any(|folder| folder.join(program).is_file())
@@ -108,5 +124,13 @@ mod tests {
     fn what_is_looked_for_is_found_by_name() {
         assert!(found("sh"));
         assert!(!found("no-such-program-anywhere"));
+    }
+
+    #[test]
+    fn files_are_found_with_a_name_left_open() {
+        let here = run::root();
+        let file = |name: &str| found(&format!("{}/{name}", here.display()));
+        assert!(file("xtask/src/setup.rs") && file("xtask/*/setup.rs"));
+        assert!(!file("xtask/src/nothing.rs") && !file("xtask/*/nothing.rs") && !file("nowhere/*/setup.rs"));
     }
 }

@@ -11,25 +11,25 @@ if (!$rows) {
     send('<p>There is no such course. <a href="./">All courses</a></p>', 'Not found', 404);
 }
 [$title, $teacher, $about] = $rows[0];
+$name = $_SESSION['name'];
+[$status, $fault] = [200, ''];
 if ($_SERVER['REQUEST_METHOD'] === 'POST') {
-    if (!hash_equals($_SESSION['token'], (string) ($_POST['token'] ?? ''))) {
-        send('<p>This form is too old. <a href="">Again</a></p>', 'Too old', 403);
+    check_token();
+    $name = name_of(sent('name'));
+    $fault = fault_of($name);
+    if ($fault !== '') {
+        $status = 422;
+    } elseif (join_course($database, $code, $name)) {
+        call_visitor($name);
+        go("course.php?code=$code");
+    } else {
+        [$status, $fault] = [409, "$name is a member already. If that is not you, add something to your name."];
     }
-    $name = name_of((string) ($_POST['name'] ?? ''));
-    if ($name !== '') {
-        $_SESSION['name'] = $name;
-        if (!ask($database, 'SELECT name FROM members WHERE code = ? AND name = ?', $code, $name)) {
-            ask($database, 'INSERT INTO members (code, name, since) VALUES (?, ?, ?)', $code, $name, time());
-        }
-    }
-    header("Location: course.php?code=$code", true, 303);
-    exit;
 }
 $people = '';
-foreach (ask($database, 'SELECT name FROM members WHERE code = ? ORDER BY since, name', $code) as [$name]) {
-    $people .= '<li>' . e($name) . '</li>';
+foreach (ask($database, 'SELECT name FROM members WHERE code = ? ORDER BY since, name', $code) as [$member]) {
+    $people .= '<li>' . e($member) . '</li>';
 }
 send('<p>' . e($about) . '</p><p>With ' . e($teacher) . ', code ' . $code . '.</p><h2>Members</h2><ul>' . ($people ?: '<li>Nobody yet</li>') . '</ul>'
-    . '<form method="post"><input type="hidden" name="token" value="' . e($_SESSION['token']) . '">'
-    . '<label>Your name <input name="name" maxlength="40" required value="' . e($_SESSION['name']) . '"></label> <button>Join</button></form>'
-    . '<p><a href="./">All courses</a></p>', $title);
+    . '<form method="post" id="join">' . token_field() . name_field($name) . ' <button>Join</button></form>'
+    . '<p><a href="./">All courses</a></p>', $title, $status, $fault);

@@ -1,5 +1,5 @@
 <?php
-// The list of courses.
+// The list of courses, and the form to say who one is.
 
 require __DIR__ . '/.lib/site.php';
 
@@ -9,4 +9,5 @@ $items = '';
 foreach ($rows as [$code, $title, $teacher, $count]) {
     $items .= '<tr><td>' . e($code) . '</td><td><a href="course.php?code=' . e($code) . '">' . e($title) . '</a></td><td>' . e($teacher) . '</td><td>' . e($count) . '</td></tr>';
 }
-send("<table><tr><th>Code</th><th>Course</th><th>Teacher</th><th>Members</th></tr>$items</table>");
+$in = $_SESSION['name'] !== '' ? '' : '<form method="post" action="session.php">' . token_field() . name_field('') . ' <button name="do" value="in">Log in</button></form>';
+send("<table><tr><th>Code</th><th>Course</th><th>Teacher</th><th>Members</th></tr>$items</table>$in");

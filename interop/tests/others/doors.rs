@@ -48,7 +48,7 @@ fn passwords() -> Result<()> {
     ensure!(curl(&address, "/a.txt", &["--anyauth", "-u", "ada:se:same \u{e9}"])?.body.ends_with(b"\r\n\r\nhello"));
     ensure!(curl(&address, "/who.sh", &["-u", "ada:se:same \u{e9}"])?.body == b"ada");
     // Another password, another person, and a file that is cut off while it is written.
-    fs::write(&file, line(&place, "ada", "other")? + &line(&place, "bob", "builder")?)?;
+    fs::write(&file, [line(&place, "ada", "other")?, line(&place, "bob", "builder")?].concat())?;
     for (who, wanted) in [("ada:se:same \u{e9}", "401"), ("ada:other", "200"), ("bob:builder", "200")] {
         ensure!(status("/a.txt", who)? == wanted, "{who}");
     }

@@ -13,7 +13,7 @@ use libtest_mimic::Trial;
 use crate::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("examples/chat", chat), trial("examples/course-python-sqlite", course)]
+    vec![trial("examples/chat", chat)]
 }
 
 const UP: Duration = Duration::from_secs(20);
@@ -97,59 +97,6 @@ fn chat() -> Result<()> {
     ensure!(page.contains("read.html") && page.contains("form.html"), "two frames: {page}");
     let file = fs::read_to_string(folder.join("www/.data/lines")).context("the text file")?;
     ensure!(file.lines().count() == 12, "{file}");
-    place.succeeded();
-    Ok(())
-}
-
-fn course() -> Result<()> {
-    let place = Place::new("examples/course")?;
-    let folder = copy(&place, "course")?;
-    let address = format!("{}:8080", place.address(1));
-    let mut command = Command::new(folder.join("run"));
-    let _site = start(&place, command.args(["--with", "python", "--listen", &address]), &address)?;
-    let jar = place.folder.join("jar").display().to_string();
-    let base = format!("http://{address}");
-    let get = |path: &str| curl(&["-b", &jar, "-c", &jar, &format!("{base}{path}")]);
-    ensure!(get("/index.py")?.contains("course.py?code=4021"), "the list");
-    let page = get("/course.py?code=4021")?;
-    ensure!(page.contains("Networks") && page.contains("Nobody yet"), "{page}");
-    let token =
-        page.split("name=\"token\" value=\"").nth(1).and_then(|t| t.split('"').next()).context("no token")?.to_owned();
-    let post = |token: &str, name: &str| {
-        let (token, name) = (format!("token={token}"), format!("name={name}"));
-        let url = format!("{base}/course.py?code=4021");
-        curl(&[
-            "-b",
-            &jar,
-            "-o",
-            "/dev/null",
-            "-w",
-            "%{http_code}",
-            "--data-urlencode",
-            &token,
-            "--data-urlencode",
-            &name,
-            &url,
-        ])
-    };
-    ensure!(post("guessed", "Eve")? == "403", "a form of somebody else");
-    ensure!(post(&token, "Ada <b>&")? == "303");
-    let page = get("/course.py?code=4021")?;
-    ensure!(
-        page.contains("<li>Ada &lt;b&gt;&amp;</li>") && page.contains("You are Ada") && !page.contains("Eve"),
-        "{page}"
-    );
-    let status = |path: &str| curl(&["-o", "/dev/null", "-w", "%{http_code}", &format!("{base}{path}")]);
-    for (path, want) in [
-        ("/course.py?code=1", "404"),
-        ("/course.py?code=4021%20OR%201=1", "404"),
-        ("/course.py?code=%C2%B2", "404"),
-        ("/course.py", "404"),
-        ("/.lib/site_lib.py", "404"),
-        ("/style.css", "200"),
-    ] {
-        ensure!(status(path)? == want, "{path}: {}", status(path)?);
-    }
     place.succeeded();
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The one binary of tests against programs that others wrote; see the crate's documentation.
 #![allow(clippy::print_stderr, reason = "what is wrong before any test runs has to be said")]
 
+mod browser;
+mod course;
 mod doors;
 mod errors;
 mod examples;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         web::trials(),
         doors::trials(),
         examples::trials(),
+        course::trials(),
     ] {
         trials.extend(more);
     }
