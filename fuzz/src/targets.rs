@@ -21,6 +21,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "info", examples: files::info_examples, run: files::info },
     Target { name: "magnet", examples: files::magnet_examples, run: files::magnet },
     Target { name: "metalink", examples: files::metalink_examples, run: files::metalink },
+    Target { name: "manifest", examples: files::manifest_examples, run: files::manifest },
     Target { name: "handshake", examples: peers::handshake_examples, run: peers::handshake },
     Target { name: "message", examples: peers::message_examples, run: peers::message },
     Target { name: "extended", examples: peers::extended_examples, run: peers::extended },

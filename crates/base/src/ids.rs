@@ -101,6 +101,19 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
+/// The bytes that `text` writes as hexadecimal digits, two for each; None if it is anything else, or of another length.
+pub(crate) fn from_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|d| d as u8);
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
 /// What a torrent is called: SHA-1 of its info dictionary (v1), SHA-256 of it (v2), or both (a hybrid).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InfoHashes {

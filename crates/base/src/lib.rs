@@ -1,4 +1,5 @@
-//! The nouns: ids, instants, random streams, bitfields, bencode, metainfo, magnets, Metalinks, geometry and plans.
+//! The nouns: ids, instants, random streams, bitfields, bencode, metainfo, magnets, Metalinks, split manifests,
+//! geometry and plans.
 //!
 //! Nothing here opens a socket or a file, looks at a clock, or draws entropy by itself. All other rooms
 //! stand on this one.
@@ -12,6 +13,7 @@ mod ids;
 
 mod layout;
 mod magnet;
+pub mod manifest;
 pub mod merkle;
 pub mod metainfo;
 pub mod metalink;
@@ -33,6 +35,7 @@ pub use ids::{
 };
 pub use layout::{FileEntry, FileKind, Layout, Span};
 pub use magnet::{Magnet, MagnetError};
+pub use manifest::{Manifest, ManifestError};
 pub use metainfo::{Info, Metainfo, MetainfoError};
 pub use metalink::{Metalink, MetalinkError};
 pub use payload::Payload;

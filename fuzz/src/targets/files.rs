@@ -1,12 +1,13 @@
-//! What lies in files and links: bencode, metainfo, magnets, Metalinks.
+//! What lies in files and links: bencode, metainfo, magnets, Metalinks, split manifests.
 
 use std::fmt::Write;
 use std::path::{Component, Path};
 
 use base::bencode::{self, Kind, Limits, Value};
+use base::manifest::{Part, Place};
 use base::metainfo::create::{Draft, Facts, Format, Source};
 use base::metalink::{MetalinkFile, MetalinkPieces, MetalinkTorrent, MetalinkUrl, PieceHashes};
-use base::{Info, Magnet, Metainfo, Metalink, PieceHasher, PieceIndex, Plan};
+use base::{Info, Magnet, Manifest, Metainfo, Metalink, PieceHasher, PieceIndex, Plan};
 
 use super::words;
 
@@ -172,4 +173,43 @@ pub(super) fn metalink(input: &[u8]) -> Result<String, String> {
     let urls = |m: &Metalink| m.files.iter().flat_map(|f| f.urls.clone()).collect::<Vec<_>>();
     assert_eq!(urls(&again), urls(&metalink));
     Ok(format!("{} {}", metalink.files.len(), metalink.origin.is_some()))
+}
+
+pub(super) fn manifest_examples() -> Vec<Vec<u8>> {
+    let place = |text: &str| Place::parse(text).expect("a place");
+    let manifest = Manifest {
+        name: "a \"name\"".into(),
+        geometry: Manifest::geometry(2_500, 1_000).expect("three pieces"),
+        sha256: [7; 32],
+        pieces: [[1; 32], [2; 32], [3; 32]].into(),
+        parts: vec![
+            Part { offset: 0, bytes: 2_000, places: vec![place("http://a.example:80/x/n.000"), place("/b/n.000")] },
+            Part { offset: 2_000, bytes: 500, places: vec![place("b c/n.001"), place("./file:n.001")] },
+        ],
+    };
+    let ours = manifest.to_json();
+    let others = ours.replace("b c/", "file:///b%20c/").replace("\"version\"", "\"more\": [{}], \"version\"");
+    vec![ours.into_bytes(), others.into_bytes()]
+}
+
+pub(super) fn manifest(input: &[u8]) -> Result<String, String> {
+    let manifest = Manifest::parse(input).map_err(words)?;
+    assert!(plain(&manifest.name), "the name {:?}", manifest.name);
+    let plan = manifest.plan();
+    assert_eq!(plan.checks.sha256.as_ref().map(|d| d.len()), Some(plan.geometry.piece_count() as usize));
+    let mut at = 0;
+    for part in &manifest.parts {
+        assert!(part.offset == at && part.bytes > 0, "parts follow one another");
+        at += part.bytes;
+        for place in &part.places {
+            if let Place::Path(path) = place {
+                let up = Path::new(path).components().any(|c| matches!(c, Component::ParentDir));
+                assert!(!up && !path.contains('\0'), "the path {path:?}");
+            }
+            assert!(place.url("http://m/d/m").is_none_or(|url| url.starts_with("http") || url.starts_with("HTTP")));
+        }
+    }
+    assert_eq!(at, plan.layout.total());
+    assert_eq!(Manifest::parse(manifest.to_json().as_bytes()).as_ref(), Ok(&manifest), "what we write we read");
+    Ok(format!("{} {}", manifest.parts.len(), manifest.by_folder().len()))
 }

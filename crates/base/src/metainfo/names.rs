@@ -90,14 +90,20 @@ pub(crate) fn distinct(raw: &[Vec<&[u8]>], rules: Rules) -> Vec<Vec<String>> {
     paths
 }
 
+/// True for characters that command terminals, turn the direction of writing, or can't be seen, and so dress one name up as
+/// another. Joiners (200c, 200d) are none of them: languages and emoji need them.
+pub(crate) fn misleads(c: char) -> bool {
+    match c {
+        '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}' => true,
+        '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' => true,
+        c => c.is_control(),
+    }
+}
+
 fn is_safe(c: char, rules: Rules) -> bool {
     match c {
         '/' | '\\' => false,
-        c if c.is_control() => false,
-        // Changes of direction and invisible characters dress one name up as another. Joiners (200c, 200d) stay:
-        // languages and emoji need them.
-        '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}' => false,
-        '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' => false,
+        c if misleads(c) => false,
         '<' | '>' | ':' | '"' | '|' | '?' | '*' => rules == Rules::Posix,
         _ => true,
     }

@@ -6,6 +6,7 @@ use super::{
     PieceHashes,
 };
 use crate::Geometry;
+use crate::ids::from_hex;
 use crate::metainfo::names;
 use quick_xml::events::BytesStart;
 
@@ -180,20 +181,8 @@ fn digests<const N: usize>(walk: &mut Walk<'_>, kind: &str) -> Result<Box<[[u8; 
 }
 
 fn digest<const N: usize>(walk: &Walk<'_>, kind: &str, value: &str) -> Result<[u8; N], MetalinkError> {
-    from_hex(value)
+    from_hex(value.as_bytes())
         .ok_or_else(|| walk.error(MetalinkFault::Digest { kind: kind.to_owned(), is: shown(value), digits: 2 * N }))
-}
-
-fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|d| d as u8);
-    let mut bytes = [0; N];
-    if text.len() != 2 * N {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
 }
 
 fn number(walk: &Walk<'_>, what: &'static str, text: &str, min: u64, max: u64) -> Result<u64, MetalinkError> {
