@@ -1,5 +1,5 @@
 //! The nouns: ids, instants, random streams, bitfields, bencode, metainfo, magnets, Metalinks, split manifests,
-//! geometry and plans.
+//! the placement of parts, geometry and plans.
 //!
 //! Nothing here opens a socket or a file, looks at a clock, or draws entropy by itself. All other rooms
 //! stand on this one.
@@ -19,6 +19,7 @@ pub mod metainfo;
 pub mod metalink;
 mod payload;
 pub mod percent;
+pub mod placement;
 mod plan;
 mod queue;
 mod rng;
