@@ -36,10 +36,10 @@ pub fn cut(geometry: &Geometry, targets: usize, parts_max: usize) -> Vec<(u64, u
 pub fn place(name: &str, targets: &[&str], replicas: usize, kept: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let mut table = Table { name, targets, loads: vec![0; targets.len()], at: kept.to_vec() };
     kept.iter().flatten().for_each(|target| table.loads[*target] += 1);
-    for part in 0..kept.len() {
-        let mut others: Vec<usize> = (0..targets.len()).filter(|t| !kept[part].contains(t)).collect();
+    for (part, stays) in kept.iter().enumerate() {
+        let mut others: Vec<usize> = (0..targets.len()).filter(|t| !stays.contains(t)).collect();
         others.sort_by_cached_key(|target| std::cmp::Reverse((table.weight(part, *target), *target)));
-        let missing = replicas.saturating_sub(kept[part].len());
+        let missing = replicas.saturating_sub(stays.len());
         for target in others.into_iter().take(missing) {
             table.at[part].push(target);
             table.loads[target] += 1;
