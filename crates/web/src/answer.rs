@@ -4,13 +4,12 @@ use crate::body::{self, InMemory, Segment, Source};
 use crate::conditions::{self, Verdict, Version};
 use crate::content::{Content, ContentError, Reader};
 use crate::item::Item;
-use crate::page::segment;
 use crate::range::{self, Asked};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Response as HttpResponse, StatusCode, response};
 use axum::response::Response;
-use base::percent;
+use base::{Hex, Metalink, percent};
 use serde::Serialize;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -88,15 +87,6 @@ pub(crate) fn page(html: Result<String, askama::Error>) -> Response {
     }
 }
 
-/// The page of one item, which also tells programs where its torrent is.
-pub(crate) fn item_page(item: &Item, html: Result<String, askama::Error>) -> Response {
-    let mut response = page(html);
-    if let Ok(link) = HeaderValue::from_str(&described_by(item)) {
-        response.headers_mut().insert(header::LINK, link);
-    }
-    response
-}
-
 fn page_headers() -> response::Builder {
     response(StatusCode::OK)
         .header(header::CONTENT_TYPE, "text/html; charset=utf-8")
@@ -146,8 +136,41 @@ pub(crate) fn torrent(item: &Item, headers: &HeaderMap) -> Response {
     deliver(headers, builder, &facts, InMemory(item.torrent.clone()))
 }
 
+/// The Metalink of an item; None: it can't have one.
+pub(crate) fn metalink(item: &Item, metalink: Option<Metalink>, headers: &HeaderMap) -> Response {
+    let Some(metalink) = metalink else {
+        return refuse(StatusCode::NOT_FOUND, "it has too many files for a Metalink; its torrent names them all");
+    };
+    let text = Bytes::from(metalink.to_xml());
+    // It changes with the mirrors, too.
+    let mut digest = hash::Sha256::new();
+    digest.update(&text);
+    let version = Version { etag: format!("\"{}\"", Hex(&digest.finish()[..16])), modified: None };
+    let builder = HttpResponse::builder()
+        .header(header::CACHE_CONTROL, "no-cache")
+        .header(header::CONTENT_DISPOSITION, disposition("attachment", &format!("{}.meta4", item.name)));
+    let kind = HeaderValue::from_static(base::metalink::MEDIA_TYPE);
+    let facts = Facts { version, kind, len: text.len() as u64 };
+    deliver(headers, builder, &facts, InMemory(text))
+}
+
+/// Whether all files of an item look as they did when they were hashed.
+pub(crate) async fn is_unchanged(item: Arc<Item>) -> bool {
+    let look =
+        move || if item.single { Reader::open(item, Content::File(0)) } else { Reader::open(item, Content::Tar) };
+    matches!(tokio::task::spawn_blocking(look).await, Ok(Ok(_)))
+}
+
 /// The bytes of a file, or of a folder as a tar stream.
-pub(crate) async fn content(item: Arc<Item>, content: Content, headers: &HeaderMap, download: bool) -> Response {
+///
+/// # Errors
+/// If they are not what was hashed.
+pub(crate) async fn content(
+    item: Arc<Item>,
+    content: Content,
+    headers: &HeaderMap,
+    download: bool,
+) -> Result<Response, ContentError> {
     let (len, path, modified, tag) = match content {
         Content::File(index) => {
             let file = &item.files[index];
@@ -157,34 +180,31 @@ pub(crate) async fn content(item: Arc<Item>, content: Content, headers: &HeaderM
         Content::Tar => {
             (item.stream_len(), format!("{}.tar", item.name), item.modified(), format!("\"{}-tar\"", item.tag))
         }
+        Content::Zeros(len) => (len, "padding".to_owned(), None, format!("\"pad-{len}\"")),
     };
     let version = Version { etag: tag, modified };
     let kind = match content {
         Content::Tar => HeaderValue::from_static("application/x-tar"),
-        Content::File(_) => kind(&path),
+        Content::File(_) | Content::Zeros(_) => kind(&path),
     };
     // What changed on disk must not be confirmed by its old tag either: it is looked at before the conditions are.
-    let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
-    let opened = {
-        let item = item.clone();
-        tokio::task::spawn_blocking(move || Reader::open(item, content)).await
-    };
-    let reader = match opened {
-        Ok(Ok(reader)) => reader,
-        Ok(Err(error @ ContentError::Changed)) => return refuse(StatusCode::CONFLICT, &format!("{path}: {error}")),
-        Ok(Err(error)) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &format!("{path}: {error}")),
-        Err(_) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is closing"),
-    };
-    let active = is_active(&kind);
-    let mut builder = HttpResponse::builder()
+    let opened = tokio::task::spawn_blocking(move || Reader::open(item, content)).await;
+    let Ok(opened) = opened else { return Ok(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is closing")) };
+    let name = path.rsplit('/').next().unwrap_or(&path);
+    let builder = file_headers(&kind, name, download);
+    Ok(deliver(headers, builder, &Facts { version, kind, len }, opened?))
+}
+
+/// What is said of every file that is shared.
+pub(crate) fn file_headers(kind: &HeaderValue, name: &str, download: bool) -> response::Builder {
+    let builder = HttpResponse::builder()
         .header(header::VARY, "accept")
         .header(header::CACHE_CONTROL, "no-cache")
-        .header(header::LINK, described_by(&item))
-        .header(header::CONTENT_DISPOSITION, disposition(if download { "attachment" } else { "inline" }, &name));
-    if active {
-        builder = builder.header(header::CONTENT_SECURITY_POLICY, FILE_POLICY);
+        .header(header::CONTENT_DISPOSITION, disposition(if download { "attachment" } else { "inline" }, name));
+    match is_active(kind) {
+        true => builder.header(header::CONTENT_SECURITY_POLICY, FILE_POLICY),
+        false => builder,
     }
-    deliver(headers, builder, &Facts { version, kind, len }, reader)
 }
 
 /// What is known of a resource before it is sent.
@@ -272,11 +292,6 @@ pub(crate) fn without_body(response: Response) -> Response {
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
     }
     Response::from_parts(parts, Body::empty())
-}
-
-/// Tells programs that whatever they fetch has a torrent (RFC 6249 does the same for Metalinks).
-fn described_by(item: &Item) -> String {
-    format!("</f/{}.torrent>; rel=describedby; type=\"application/x-bittorrent\"", segment(&item.name))
 }
 
 /// The type by the name's extension; text is UTF-8, as most is.

@@ -22,6 +22,8 @@ pub(crate) enum Content {
     File(usize),
     /// All of them, as a tar stream.
     Tar,
+    /// So many zeros: padding.
+    Zeros(u64),
 }
 
 /// Why a file can't be sent.
@@ -56,6 +58,7 @@ impl Reader {
         match content {
             Content::File(file) => reader.file(file).map(drop)?,
             Content::Tar => reader.look_at_all()?,
+            Content::Zeros(_) => {}
         }
         Ok(reader)
     }
@@ -91,6 +94,7 @@ impl Reader {
         match self.content {
             Content::File(file) => tar::Part::File { file, range: from..from + max },
             Content::Tar => self.item.tar.part(from, max),
+            Content::Zeros(_) => tar::Part::Bytes(vec![0; max as usize]),
         }
     }
 

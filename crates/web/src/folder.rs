@@ -246,7 +246,7 @@ fn newer(form: &Metadata, original: &Metadata) -> bool {
 }
 
 /// A file is another one when it was written, replaced or resized.
-fn version(metadata: &Metadata) -> Version {
+pub(crate) fn version(metadata: &Metadata) -> Version {
     let written = metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec());
     Version {
         etag: format!("\"{written:x}-{:x}-{:x}\"", metadata.len(), metadata.ino()),

@@ -1,9 +1,10 @@
 //! What is shared: one torrent, the files on disk that it was made of, and how they looked then.
 
+use crate::stamp::Stamp;
 use crate::tar;
 use axum::body::Bytes;
 use base::{FileIndex, FileKind, Hex, InfoHashes, Metainfo};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -11,14 +12,6 @@ use std::time::SystemTime;
 /// Why something can't be shared.
 #[derive(Debug, thiserror::Error)]
 pub enum ItemError {
-    /// A file of the torrent is not there, or can't be read.
-    #[error("can't read {}: {error}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
     /// A file has another length than the torrent says.
     #[error("{} has {is} bytes where its torrent says {should}; share it again", path.display())]
     Length {
@@ -29,9 +22,21 @@ pub enum ItemError {
         /// Bytes in the torrent.
         should: u64,
     },
+    /// What was hashed are not the files of the torrent.
+    #[error("{0}: {1} files were hashed, but its torrent has {2}")]
+    Files(String, usize, usize),
     /// More than 64 bits can count.
     #[error("{0} is too large for a tar stream")]
     Large(String),
+}
+
+/// How the files of a torrent looked when they were hashed, in its order without padding.
+#[derive(Clone, Debug, Default)]
+pub struct Hashed {
+    /// How each looked.
+    pub files: Vec<Metadata>,
+    /// SHA-256 of each; empty if that is not known.
+    pub digests: Vec<[u8; 32]>,
 }
 
 /// One thing that is shared, under `/f/NAME`.
@@ -39,6 +44,8 @@ pub enum ItemError {
 pub struct Item {
     /// Its name in links; unique in a [`crate::Site`].
     pub name: String,
+    /// The name that its torrent gives it.
+    pub title: String,
     /// The names of its torrent.
     pub hashes: InfoHashes,
     /// The .torrent.
@@ -55,6 +62,8 @@ pub struct Item {
     pub(crate) single: bool,
     pub(crate) files: Vec<ItemFile>,
     by_path: BTreeMap<String, usize>,
+    /// The lengths of the torrent's padding: clients that don't know it for what it is ask for it as for files.
+    pads: BTreeSet<u64>,
     pub(crate) tar: tar::Plan,
     /// Names the content, in entity tags.
     pub(crate) tag: String,
@@ -70,36 +79,44 @@ pub(crate) struct ItemFile {
     pub(crate) len: u64,
     /// When it was written last, as it was hashed.
     pub(crate) modified: Option<SystemTime>,
+    /// How it looked then.
+    stamp: Stamp,
+    pub(crate) sha256: Option<[u8; 32]>,
 }
 
 impl ItemFile {
-    /// Whether the file on disk is still what was hashed, as far as its length and its time tell.
+    /// Whether the file on disk is still what was hashed, as far as that shows from outside.
     pub(crate) fn is_unchanged(&self, now: &Metadata) -> bool {
-        now.len() == self.len && now.modified().ok() == self.modified
+        Stamp::of(now) == self.stamp
     }
 }
 
 impl Item {
     /// Something that is shared under `name`: the torrent `metainfo`, whose bytes are `torrent`, of the file or folder
-    /// `root`. Looks at each file, without reading it: blocking.
+    /// `root`, which looked like `hashed`. Asks where each file is: blocking.
     pub fn new(
         name: String,
         metainfo: &Metainfo,
         torrent: Bytes,
         magnet: String,
         root: &Path,
+        hashed: &Hashed,
     ) -> Result<Self, ItemError> {
         let layout = &metainfo.info.layout;
         let single = layout.is_single();
         let below = format!("{}/", layout.name());
         let (mut files, mut entries, mut by_path) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for (index, entry) in layout.content().filter(|(_, entry)| entry.kind == FileKind::Content) {
+        let count = layout.content().count();
+        if hashed.files.len() != count || !matches!(hashed.digests.len(), n if n == 0 || n == count) {
+            return Err(ItemError::Files(name, hashed.files.len(), count));
+        }
+        let content = layout.content().enumerate().filter(|(_, (_, entry))| entry.kind == FileKind::Content);
+        for (place, (index, entry)) in content {
             let path =
                 if single { entry.path.as_str() } else { entry.path.strip_prefix(&below).unwrap_or(&entry.path) };
             let disk = if single { PathBuf::new() } else { on_disk(metainfo, index, root, path) };
             let full = if single { root.to_owned() } else { root.join(&disk) };
-            let read = |error| ItemError::Read { path: full.clone(), error };
-            let metadata = std::fs::metadata(&full).map_err(read)?;
+            let metadata = &hashed.files[place];
             if metadata.len() != entry.len {
                 return Err(ItemError::Length { path: full, is: metadata.len(), should: entry.len });
             }
@@ -110,13 +127,21 @@ impl Item {
                 file: files.len(),
             });
             by_path.insert(path.to_owned(), files.len());
-            files.push(ItemFile { path: path.to_owned(), disk, len: entry.len, modified: metadata.modified().ok() });
+            files.push(ItemFile {
+                path: path.to_owned(),
+                disk,
+                len: entry.len,
+                modified: metadata.modified().ok(),
+                stamp: Stamp::of(metadata),
+                sha256: hashed.digests.get(place).copied(),
+            });
         }
         let hashes = metainfo.info.hashes;
         Ok(Item {
             tag: hashes.v2.map(|h| Hex(&h).to_string()).or(hashes.v1.map(|h| h.to_string())).unwrap_or_default(),
             tar: tar::Plan::new(entries).ok_or_else(|| ItemError::Large(name.clone()))?,
             name,
+            title: layout.name().to_owned(),
             hashes,
             torrent,
             magnet,
@@ -127,12 +152,18 @@ impl Item {
             single,
             files,
             by_path,
+            pads: layout.files().iter().filter(|f| f.is_pad()).map(|f| f.len).collect(),
         })
     }
 
     /// The file with this path, if there is one.
     pub(crate) fn file(&self, path: &str) -> Option<usize> {
         self.by_path.get(path).copied()
+    }
+
+    /// The length of the padding with this path, as makers of torrents call it (BEP 47).
+    pub(crate) fn pad(&self, path: &str) -> Option<u64> {
+        path.strip_prefix(".pad/")?.parse().ok().filter(|len| self.pads.contains(len))
     }
 
     /// When the newest file was written.

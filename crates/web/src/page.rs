@@ -2,9 +2,11 @@
 
 use crate::item::Item;
 use crate::live::Swarm;
+use crate::site::Unmade;
 use askama::Template;
 use base::size::bytes;
 use base::{Hex, percent};
+use std::sync::Arc;
 
 /// Most files listed on a page.
 const FILES_MAX: usize = 5_000;
@@ -22,6 +24,8 @@ struct ItemPage<'a> {
     comment: Option<&'a str>,
     href: String,
     torrent_href: String,
+    meta4_href: String,
+    sha256: Option<String>,
     peers_href: String,
     magnet: &'a str,
     link: &'a str,
@@ -46,12 +50,27 @@ struct FileRow<'a> {
     path: &'a str,
     href: String,
     size: String,
+    sha256: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "unmade.html")]
+struct UnmadePage<'a> {
+    name: &'a str,
+    single: bool,
+    href: String,
 }
 
 #[derive(Template)]
 #[template(path = "list.html")]
 struct ListPage<'a> {
     items: Vec<ListRow<'a>>,
+    unmade: Vec<UnmadeRow<'a>>,
+}
+
+struct UnmadeRow<'a> {
+    name: &'a str,
+    href: String,
 }
 
 struct ListRow<'a> {
@@ -65,7 +84,7 @@ struct ListRow<'a> {
 /// The page of one item; `link` is its address as others reach it.
 pub(crate) fn item(item: &Item, link: &str, swarm: &Swarm) -> Result<String, askama::Error> {
     let href = format!("/f/{}", segment(&item.name));
-    let file = |path: &str| format!("{href}/{}", path.split('/').map(segment).collect::<Vec<_>>().join("/"));
+    let sha256 = |file: &crate::item::ItemFile| file.sha256.map(|d| Hex(&d).to_string());
     let page = ItemPage {
         name: &item.name,
         size: bytes(item.bytes),
@@ -73,6 +92,8 @@ pub(crate) fn item(item: &Item, link: &str, swarm: &Swarm) -> Result<String, ask
         file_count: item.files.len(),
         comment: item.comment.as_deref(),
         torrent_href: format!("{href}.torrent"),
+        meta4_href: format!("{href}.meta4"),
+        sha256: item.files.first().filter(|_| item.single).and_then(sha256),
         peers_href: format!("/~/peers/{}", segment(&item.name)),
         magnet: &item.magnet,
         link,
@@ -85,7 +106,12 @@ pub(crate) fn item(item: &Item, link: &str, swarm: &Swarm) -> Result<String, ask
             .files
             .iter()
             .take(FILES_MAX)
-            .map(|f| FileRow { path: &f.path, href: file(&f.path), size: bytes(f.len) })
+            .map(|f| FileRow {
+                path: &f.path,
+                href: crate::mirrors::path(&item.name, Some(&f.path)),
+                size: bytes(f.len),
+                sha256: sha256(f),
+            })
             .collect(),
         more: item.files.len().saturating_sub(FILES_MAX),
         v1: item.hashes.v1.map(|h| h.to_string()),
@@ -96,8 +122,17 @@ pub(crate) fn item(item: &Item, link: &str, swarm: &Swarm) -> Result<String, ask
     page.render()
 }
 
-/// The list of all items.
-pub(crate) fn list<'a>(items: impl Iterator<Item = &'a Item>) -> Result<String, askama::Error> {
+/// The page of what has no torrent yet.
+pub(crate) fn unmade(unmade: &Unmade) -> Result<String, askama::Error> {
+    let href = crate::mirrors::path(&unmade.name, None);
+    UnmadePage { name: &unmade.name, single: unmade.single, href }.render()
+}
+
+/// The list of all items, and of what has no torrent yet.
+pub(crate) fn list<'a>(
+    items: impl Iterator<Item = &'a Item>,
+    unmade: &'a [Arc<Unmade>],
+) -> Result<String, askama::Error> {
     let row = |item: &'a Item| ListRow {
         name: &item.name,
         href: format!("/f/{}", segment(&item.name)),
@@ -105,7 +140,8 @@ pub(crate) fn list<'a>(items: impl Iterator<Item = &'a Item>) -> Result<String, 
         size: bytes(item.bytes),
         magnet: &item.magnet,
     };
-    ListPage { items: items.map(row).collect() }.render()
+    let waiting = |u: &'a Arc<Unmade>| UnmadeRow { name: &u.name, href: crate::mirrors::path(&u.name, None) };
+    ListPage { items: items.map(row).collect(), unmade: unmade.iter().map(waiting).collect() }.render()
 }
 
 fn peer(peer: &crate::live::SwarmPeer) -> PeerRow {

@@ -2,34 +2,55 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/` | the list |
+//! | `/`, `/f/` | the list |
 //! | `/f/NAME` | the page for browsers, the bytes for all others and with `?download`; a folder's are a tar stream |
 //! | `/f/NAME/PATH` | a file of a folder |
-//! | `/f/NAME.torrent` | the torrent |
+//! | `/f/NAME.torrent`, `/f/NAME.meta4` | the torrent, the Metalink |
 //! | `/announce`, `/scrape` | the tracker |
-//! | `/~/...` | the page's style, its script, and its peers as JSON |
+//! | `/~/...` | the page's style, its script, its peers as JSON, and folders as their torrents call them |
 //!
 //! A path is decoded once and then looked up among the names that are shared: there is no way from a path to any other
 //! file.
+//!
+//! What changed on disk loses its torrent at once, and is given as it is, without digests, until whoever runs the site has
+//! made another ([`Site::work`], [`Site::unmade`], [`Site::add`]).
+
+mod plain;
+mod slots;
 
 use crate::answer;
-use crate::content::Content;
+use crate::content::{Content, ContentError};
 use crate::item::Item;
+use crate::link;
 use crate::live::{Live, Swarm, masked};
+use crate::mirrors::{self, Mirrors};
 use crate::page;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use base::percent;
-use std::collections::BTreeMap;
+use slots::{Slot, Slots};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Notify;
+
+pub use slots::Unmade;
+
+/// What may follow a name.
+const SUFFIXES: [&str; 2] = [".torrent", ".meta4"];
+
+/// Finds what is shared under a name that nobody asked for before. Blocking.
+pub type Finder = Arc<dyn Fn(&str) -> Option<PathBuf> + Send + Sync>;
 
 /// All that is shared over HTTP.
 pub struct Site {
-    items: RwLock<BTreeMap<String, Arc<Item>>>,
+    slots: Slots,
     live: Arc<dyn Live>,
     base: String,
+    mirrors: RwLock<Arc<Mirrors>>,
+    finder: Option<Finder>,
+    work: Notify,
 }
 
 impl std::fmt::Debug for Site {
@@ -47,41 +68,116 @@ impl crate::serve::Handler for Site {
 impl Site {
     /// A site without items. `base` is the beginning of its links: scheme, host and port, without a slash at the end.
     pub fn new(live: Arc<dyn Live>, base: String) -> Self {
-        Site { items: RwLock::default(), live, base }
+        let (mirrors, work) = (RwLock::default(), Notify::new());
+        Site { slots: Slots::default(), live, base, mirrors, finder: None, work }
+    }
+
+    /// Shares what `finder` finds, too, as it is asked for.
+    #[must_use]
+    pub fn with_finder(self, finder: Finder) -> Self {
+        Site { finder: Some(finder), ..self }
+    }
+
+    /// Whether a path is one of the site's, where it shares its address with others.
+    pub fn has(path: &str) -> bool {
+        matches!(path, "/announce" | "/scrape" | "/f") || path.starts_with("/f/") || path.starts_with("/~/")
     }
 
     /// The name under which something that is called `wanted` would be shared: the same, or with a number where that is
     /// taken.
     pub fn free_name(&self, wanted: &str) -> String {
-        let items = self.items.read().unwrap_or_else(PoisonError::into_inner);
         let (stem, extension) = match wanted.rsplit_once('.') {
             Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
             _ => (wanted, String::new()),
         };
-        // "x" also takes "x.torrent", so that no address has two meanings.
-        let taken = |name: &str| {
-            let stem = name.strip_suffix(".torrent");
-            items.contains_key(name)
-                || items.contains_key(&format!("{name}.torrent"))
-                || stem.is_some_and(|s| items.contains_key(s))
-        };
         let numbered = (2u64..).map(|n| format!("{stem}-{n}{extension}"));
-        std::iter::once(wanted.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
+        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+        names.find(|name| !self.slots.is_taken(name)).unwrap_or_default()
     }
 
     /// The link of the item with this name.
     pub fn link(&self, name: &str) -> String {
-        format!("{}/f/{}", self.base, page::segment(name))
+        format!("{}{}", self.base, mirrors::path(name, None))
     }
 
-    /// Shares an item under its name, instead of one that had the same.
+    /// The web seed (BEP 19) of a torrent that is shared under `name`: a file's is its link; to a folder's, clients append
+    /// the name that the torrent has, and the path in it.
+    pub fn web_seed(&self, name: &str, layout: &base::Layout) -> String {
+        match (layout.is_single(), name == layout.name()) {
+            (true, _) => self.link(name),
+            (false, true) => format!("{}/f/", self.base),
+            (false, false) => format!("{}/~/seed/{}/", self.base, page::segment(name)),
+        }
+    }
+
+    /// Shares an item under its name, instead of what had the same.
     pub fn add(&self, item: Item) {
-        let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
-        items.insert(item.name.clone(), Arc::new(item));
+        let name = item.name.clone();
+        self.slots.put(&name, Slot::Ready(Arc::new(item)));
     }
 
-    fn find(&self, name: &str) -> Option<Arc<Item>> {
-        self.items.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    /// Shares something whose torrent is still to be made, unless its name is taken.
+    pub fn begin(&self, unmade: Unmade) {
+        self.slots.put_new(unmade);
+    }
+
+    /// Shares nothing under this name any more.
+    pub fn remove(&self, name: &str) {
+        self.slots.remove(name);
+    }
+
+    /// Says that an item is not any more what it was made of: its torrent and digests are not given any more.
+    pub fn changed(&self, item: &Arc<Item>) {
+        if self.slots.unmake(item) {
+            self.work.notify_one();
+        }
+    }
+
+    /// All that has a torrent.
+    pub fn items(&self) -> Vec<Arc<Item>> {
+        self.slots.items()
+    }
+
+    /// All that lacks one.
+    pub fn unmade(&self) -> Vec<Arc<Unmade>> {
+        self.slots.unmade()
+    }
+
+    /// Waits until something lacks its torrent that did not before.
+    pub async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    /// Names these mirrors from now on.
+    pub fn mirrored_by(&self, mirrors: Mirrors) {
+        *self.mirrors.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(mirrors);
+    }
+
+    fn mirrors(&self) -> Arc<Mirrors> {
+        self.mirrors.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is under a name, also if nobody asked for it before.
+    async fn find(&self, name: &str) -> Option<Slot> {
+        if let Some(slot) = self.slots.find(name) {
+            return Some(slot);
+        }
+        let (finder, name) = (self.finder.clone()?, name.to_owned());
+        let find = move || {
+            let root = finder(&name)?;
+            let single = std::fs::metadata(&root).ok()?.is_file();
+            Some(Unmade { name, root, single })
+        };
+        let slot = self.slots.put_new(tokio::task::spawn_blocking(find).await.ok()??);
+        self.work.notify_one();
+        slot
+    }
+
+    async fn ready(&self, name: &str) -> Option<Arc<Item>> {
+        match self.find(name).await {
+            Some(Slot::Ready(item)) => Some(item),
+            _ => None,
+        }
     }
 
     async fn respond(&self, request: Request, from: SocketAddr) -> Response {
@@ -91,53 +187,124 @@ impl Site {
             return answer::refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
         }
         let query = parts.uri.query().unwrap_or("");
-        let response = match parts.uri.path() {
-            "/" => answer::page(page::list(self.all().iter().map(AsRef::as_ref))),
+        let download = query.split('&').any(|pair| pair == "download" || pair.starts_with("download="));
+        let path = parts.uri.path();
+        let response = match path {
+            "/" | "/f/" => {
+                let items = self.items();
+                answer::page(page::list(items.iter().map(AsRef::as_ref), &self.unmade()))
+            }
+            "/f" => answer::moved("/f/"),
             "/announce" => answer::tracker(self.live.announce(query, from).await),
             "/scrape" => answer::tracker(self.live.scrape(query, from).await),
             "/~/page.css" => answer::asset("text/css; charset=utf-8", include_str!("../assets/page.css")),
             "/~/page.js" => answer::asset("text/javascript; charset=utf-8", include_str!("../assets/page.js")),
-            path => match (decoded(path, "/f/"), decoded(path, "/~/peers/")) {
-                (Some(rest), _) => self.file(&rest, query, &parts.headers, from.ip()).await,
-                (None, Some(name)) => match self.find(&name) {
-                    Some(item) => answer::json(&self.swarm(&item, from.ip()).await),
-                    None => answer::not_found(),
-                },
-                (None, None) => answer::not_found(),
-            },
+            _ => {
+                let (file, peers, seed) = (decoded(path, "/f/"), decoded(path, "/~/peers/"), decoded(path, "/~/seed/"));
+                match (file, peers, seed) {
+                    (Some(rest), _, _) => self.file(&rest, download, &parts.headers, from.ip()).await,
+                    (_, Some(name), _) => match self.ready(&name).await {
+                        Some(item) => answer::json(&self.swarm(&item, from.ip()).await),
+                        None => answer::not_found(),
+                    },
+                    // The name that the torrent has stands between the link's and the path.
+                    (_, _, Some(rest)) => match rest.split_once('/').map(|(name, rest)| (name, rest.split_once('/'))) {
+                        Some((name, Some((_, path)))) => self.member(name, path, &parts.headers, download).await,
+                        _ => answer::not_found(),
+                    },
+                    _ => answer::not_found(),
+                }
+            }
         };
         if head { answer::without_body(response) } else { response }
     }
 
-    fn all(&self) -> Vec<Arc<Item>> {
-        self.items.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
     /// Answers `/f/REST`.
-    async fn file(&self, rest: &str, query: &str, headers: &HeaderMap, from: IpAddr) -> Response {
-        let download = query.split('&').any(|pair| pair == "download" || pair.starts_with("download="));
-        if let Some(item) = self.find(rest) {
-            return match !download && wants_page(headers) {
-                true => {
-                    let swarm = self.swarm(&item, from).await;
-                    answer::item_page(&item, page::item(&item, &self.link(&item.name), &swarm))
-                }
-                false => {
-                    let content = if item.single { Content::File(0) } else { Content::Tar };
-                    answer::content(item, content, headers, download).await
-                }
-            };
-        }
+    async fn file(&self, rest: &str, download: bool, headers: &HeaderMap, from: IpAddr) -> Response {
+        let page = !download && wants_page(headers);
         if let Some((name, path)) = rest.split_once('/') {
-            let Some(item) = self.find(name).filter(|item| !item.single) else { return answer::not_found() };
-            return match item.file(path) {
-                Some(file) => answer::content(item, Content::File(file), headers, download).await,
+            return self.member(name, path, headers, download).await;
+        }
+        match self.find(rest).await {
+            Some(Slot::Ready(item)) if page => {
+                if !answer::is_unchanged(item.clone()).await {
+                    self.changed(&item);
+                    let unmade = Unmade { name: item.name.clone(), root: item.root.clone(), single: item.single };
+                    return answer::page(page::unmade(&unmade));
+                }
+                let swarm = self.swarm(&item, from).await;
+                let mut response = answer::page(page::item(&item, &self.link(&item.name), &swarm));
+                link::describe(&mut response, &item, None, &self.mirrors());
+                return response;
+            }
+            Some(Slot::Ready(item)) => {
+                let content = if item.single { Content::File(0) } else { Content::Tar };
+                return self.content(item, content, headers, download).await;
+            }
+            Some(Slot::Unmade(unmade)) if page => return answer::page(page::unmade(&unmade)),
+            Some(Slot::Unmade(unmade)) => return as_it_is(unmade, None, headers, download).await,
+            None => {}
+        }
+        for (place, suffix) in SUFFIXES.iter().enumerate() {
+            let Some(name) = rest.strip_suffix(suffix) else { continue };
+            return match self.find(name).await {
+                Some(Slot::Ready(item)) => self.description(item, place == 1, headers).await,
+                Some(Slot::Unmade(unmade)) => plain::later(&unmade.name),
                 None => answer::not_found(),
             };
         }
-        match rest.strip_suffix(".torrent").and_then(|name| self.find(name)) {
-            Some(item) => answer::torrent(&item, headers),
-            None => answer::not_found(),
+        answer::not_found()
+    }
+
+    /// The torrent, or the Metalink, as long as they are of what is there.
+    async fn description(&self, item: Arc<Item>, metalink: bool, headers: &HeaderMap) -> Response {
+        if !answer::is_unchanged(item.clone()).await {
+            self.changed(&item);
+            return plain::later(&item.name);
+        }
+        match metalink {
+            false => answer::torrent(&item, headers),
+            true => answer::metalink(&item, link::metalink(&item, &self.base, &self.mirrors()), headers),
+        }
+    }
+
+    /// The file `path` of the folder that is shared as `name`.
+    async fn member(&self, name: &str, path: &str, headers: &HeaderMap, download: bool) -> Response {
+        match self.find(name).await {
+            Some(Slot::Ready(item)) if !item.single => match (item.file(path), item.pad(path)) {
+                (Some(file), _) => self.content(item, Content::File(file), headers, download).await,
+                (None, Some(len)) => self.content(item, Content::Zeros(len), headers, download).await,
+                (None, None) => answer::not_found(),
+            },
+            Some(Slot::Unmade(unmade)) if !unmade.single => as_it_is(unmade, Some(path), headers, download).await,
+            _ => answer::not_found(),
+        }
+    }
+
+    /// The bytes with all that is known of them; of what has changed, as they are.
+    async fn content(&self, item: Arc<Item>, content: Content, headers: &HeaderMap, download: bool) -> Response {
+        let path = match content {
+            Content::File(file) if !item.single => Some(item.files[file].path.clone()),
+            _ => None,
+        };
+        match answer::content(item.clone(), content, headers, download).await {
+            Ok(mut response) => {
+                link::describe(&mut response, &item, path.as_deref(), &self.mirrors());
+                if let Content::File(file) = content
+                    && let Some(sha256) = item.files[file].sha256
+                {
+                    link::digest(&mut response, sha256);
+                }
+                response
+            }
+            Err(ContentError::Changed | ContentError::Read(_)) => {
+                self.changed(&item);
+                match self.slots.find(&item.name) {
+                    Some(Slot::Unmade(unmade)) => as_it_is(unmade, path.as_deref(), headers, download).await,
+                    // Another one was made meanwhile.
+                    _ => plain::later(&item.name),
+                }
+            }
         }
     }
 
@@ -149,6 +316,14 @@ impl Site {
             swarm.peers.iter_mut().for_each(|peer| peer.address = masked(&peer.address));
         }
         swarm
+    }
+}
+
+/// What has no torrent: a file's bytes. A folder's order and sizes are known with its torrent alone.
+async fn as_it_is(unmade: Arc<Unmade>, path: Option<&str>, headers: &HeaderMap, download: bool) -> Response {
+    match (unmade.single, path) {
+        (false, None) => plain::later(&unmade.name),
+        _ => plain::bytes(unmade, path, headers, download).await,
     }
 }
 

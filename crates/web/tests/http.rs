@@ -5,14 +5,14 @@
 mod common;
 
 use base::metainfo::create::{Draft, Facts, Format, Source};
-use base::{InfoHashes, Metainfo, PieceHasher};
+use base::{InfoHashes, Metainfo, Metalink, PieceHasher};
 use common::Reply;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use web::{Answer, Item, Live, Serving, Site, Swarm, SwarmPeer};
+use web::{Answer, Hashed, Item, Live, Mirror, Mirrors, Serving, Site, Swarm, SwarmPeer, Unmade};
 
 const NASTY: &str = "<b>&\"'.html";
 
@@ -82,7 +82,16 @@ fn torrent(name: &str, files: &[(&str, Vec<u8>)], single: bool) -> Metainfo {
 
 fn item(name: &str, metainfo: &Metainfo, root: &Path) -> Item {
     let bytes = metainfo.encode().into();
-    Item::new(name.into(), metainfo, bytes, metainfo.magnet().to_string(), root).unwrap()
+    let files = metainfo.info.layout.content().map(|(_, file)| match metainfo.info.layout.is_single() {
+        true => root.to_owned(),
+        false => root.parent().unwrap().join(&file.path),
+    });
+    let files: Vec<_> = files.collect();
+    let hashed = Hashed {
+        files: files.iter().map(|path| std::fs::metadata(path).unwrap()).collect(),
+        digests: files.iter().map(|path| hash::Sha256::digest(&std::fs::read(path).unwrap())).collect(),
+    };
+    Item::new(name.into(), metainfo, bytes, metainfo.magnet().to_string(), root, &hashed).unwrap()
 }
 
 async fn yard() -> Yard {
@@ -133,7 +142,11 @@ async fn a_file_with_ranges_and_conditions() {
     assert_eq!(whole.header("content-type"), "application/octet-stream");
     let etag = whole.header("etag").to_owned();
     assert!(etag.starts_with('"') && etag.len() == 42, "{etag}");
-    assert_eq!(whole.header("link"), "</f/one.bin.torrent>; rel=describedby; type=\"application/x-bittorrent\"");
+    assert_eq!(
+        whole.header("link"),
+        "</f/one.bin.torrent>; rel=describedby; type=\"application/x-bittorrent\", \
+         </f/one.bin.meta4>; rel=describedby; type=\"application/metalink4+xml\""
+    );
 
     let part = yard.ask("GET", "/f/one.bin", &["Range: bytes=990-2000", &format!("If-Range: {etag}")]).await;
     assert_eq!((part.status, part.header("content-range")), (206, "bytes 990-999/1000"));
@@ -256,7 +269,6 @@ async fn there_is_no_way_out() {
         "/f/one.bin/one.bin",
         "/f/../secret",
         "/f/%ff",
-        "/f/",
         "/secret",
         "/~/peers/none",
     ] {
@@ -264,22 +276,191 @@ async fn there_is_no_way_out() {
     }
 }
 
+/// The base64 of a SHA-256.
+fn sha256(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::prelude::BASE64_STANDARD.encode(hash::Sha256::digest(bytes))
+}
+
 #[tokio::test]
-async fn what_changed_since_it_was_hashed_is_not_served() {
+async fn digests_are_of_the_whole() {
+    let yard = yard().await;
+    let text = sha256(&content(4, 1000));
+    for (method, range, status) in [("GET", None, 200), ("HEAD", None, 200), ("GET", Some("Range: bytes=5-9"), 206)] {
+        let reply = yard.ask(method, "/f/one.bin", &Vec::from_iter(range)).await;
+        assert_eq!(reply.status, status);
+        assert_eq!(reply.header("digest"), format!("SHA-256={text}"));
+        assert_eq!(reply.header("repr-digest"), format!("sha-256=:{text}:"));
+    }
+    let several = yard.ask("GET", "/f/one.bin", &["Range: bytes=0-1,5-6"]).await;
+    assert_eq!(several.header("digest"), format!("SHA-256={text}"));
+    let member = yard.get("/f/tree/sub/b%20b.bin").await;
+    assert_eq!(member.header("digest"), format!("SHA-256={}", sha256(&content(2, 2_000_000))));
+    let link = "</f/tree.torrent>; rel=describedby; type=\"application/x-bittorrent\"; name=\"sub/b b.bin\"";
+    assert_eq!(member.header("link"), link, "the Metalink is of the whole folder");
+    for (path, headers, status) in
+        [("/f/one.bin", "Range: bytes=1000-", 416), ("/f/one.bin", "If-Match: \"x\"", 412), ("/f/tree", "X: y", 200)]
+    {
+        let reply = yard.ask("GET", path, &[headers]).await;
+        assert_eq!((reply.status, reply.header("digest"), reply.header("repr-digest")), (status, "", ""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_metalink_says_the_same_as_the_torrent() {
+    let yard = yard().await;
+    let reply = yard.get("/f/one.bin.meta4").await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, "application/metalink4+xml"));
+    let [file] = &Metalink::parse(&reply.body).unwrap().files[..] else { panic!("one file") };
+    assert_eq!((&*file.path, file.size), ("one.bin", Some(1000)));
+    assert_eq!(file.sha256, Some(hash::Sha256::digest(&content(4, 1000))));
+    let torrent = Metainfo::parse(&yard.get("/f/one.bin.torrent").await.body).unwrap().plan().unwrap();
+    assert_eq!(file.plan(1000).unwrap().checks, torrent.checks, "the same pieces");
+    assert_eq!(file.urls[0].url, "http://h.example:1/f/one.bin");
+    assert_eq!(file.torrents[0].url, "http://h.example:1/f/one.bin.torrent");
+    let known = yard.ask("GET", "/f/one.bin.meta4", &[&format!("If-None-Match: {}", reply.header("etag"))]).await;
+    assert_eq!(known.status, 304);
+
+    let mirror = Mirror { base: "http://m.example".into(), priority: Some(1), location: Some("de".into()) };
+    yard.site.mirrored_by(Mirrors(vec![mirror]));
+    let folder = Metalink::parse(&yard.get("/f/tree.meta4").await.body).unwrap();
+    let paths: Vec<_> = folder.files.iter().map(|f| (&*f.path, f.size)).collect();
+    let all =
+        [(&*format!("tree/{NASTY}"), 9), ("tree/a.txt", 100), ("tree/sub/b b.bin", 2_000_000), ("tree/sub/empty", 0)];
+    assert_eq!(paths, all.map(|(path, size)| (path, Some(size))));
+    let big = &folder.files[2];
+    let urls: Vec<_> = big.urls.iter().map(|u| (&*u.url, u.priority)).collect();
+    let both = [("http://m.example/f/tree/sub/b%20b.bin", Some(1)), ("http://h.example:1/f/tree/sub/b%20b.bin", None)];
+    assert_eq!(urls, both);
+    assert_eq!(big.torrents[0].name.as_deref(), Some("sub/b b.bin"));
+    assert_eq!((big.sha256, &big.pieces), (Some(hash::Sha256::digest(&content(2, 2_000_000))), &None));
+    let links = yard.get("/f/tree/a.txt").await;
+    assert!(links.header("link").ends_with(", <http://m.example/f/tree/a.txt>; rel=duplicate; pri=1; geo=de"));
+    let changed = yard.ask("GET", "/f/one.bin.meta4", &[&format!("If-None-Match: {}", reply.header("etag"))]).await;
+    assert_eq!(changed.status, 200, "it names a mirror more");
+}
+
+#[tokio::test]
+async fn web_seeds_lead_to_the_files() {
+    let yard = yard().await;
+    let layout = |path: &str| {
+        let yard = &yard;
+        let path = path.to_owned();
+        async move { Metainfo::parse(&yard.get(&path).await.body).unwrap().info.layout }
+    };
+    let (one, tree) = (layout("/f/one.bin.torrent").await, layout("/f/tree.torrent").await);
+    assert_eq!(yard.site.web_seed("one.bin", &one), "http://h.example:1/f/one.bin");
+    assert_eq!(yard.site.web_seed("tree", &tree), "http://h.example:1/f/");
+    assert_eq!(yard.site.web_seed("t 2", &tree), "http://h.example:1/~/seed/t%202/");
+    assert_eq!(yard.get("/~/seed/tree/whatever/sub/b%20b.bin").await.body, content(2, 2_000_000));
+    for path in ["/~/seed/tree", "/~/seed/tree/a.txt", "/~/seed/none/x/a.txt", "/~/seed/tree/x/../../secret"] {
+        assert_eq!(yard.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn padding_is_zeros() {
+    let yard = yard().await;
+    let source = |path: &str, len| Source { path: vec![path.as_bytes().to_vec()], len, ..Source::default() };
+    let facts = Facts {
+        name: b"padded".to_vec(),
+        sources: vec![source("a", 10_000), source("b", 5)],
+        format: Format::Hybrid,
+        piece_length: Some(16_384),
+        ..Facts::default()
+    };
+    let draft = Draft::new(facts).unwrap();
+    let hash = |piece| {
+        let mut hasher = PieceHasher::new(draft.plan(), piece);
+        hasher.update(&vec![0; draft.plan().geometry.piece_len(piece) as usize]);
+        hasher.digest(draft.plan(), piece)
+    };
+    let digests: Vec<_> = draft.plan().geometry.pieces().map(hash).collect();
+    std::fs::create_dir(yard.path("padded")).unwrap();
+    std::fs::write(yard.path("padded/a"), content(1, 10_000)).unwrap();
+    std::fs::write(yard.path("padded/b"), content(1, 5)).unwrap();
+    yard.site.add(item("padded", &draft.finish(&digests).unwrap(), &yard.path("padded")));
+    let pad = yard.get("/f/padded/.pad/6384").await;
+    assert_eq!((pad.status, pad.body), (200, vec![0; 6384]));
+    let part = yard.ask("GET", "/f/padded/.pad/6384", &["Range: bytes=6380-"]).await;
+    assert_eq!((part.status, part.body), (206, vec![0; 4]));
+    for path in ["/f/padded/.pad/6383", "/f/padded/.pad/", "/f/padded/.pad/99999999999999999", "/f/tree/.pad/6384"] {
+        assert_eq!(yard.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_changed_loses_its_digests_until_they_are_made_anew() {
     let yard = yard().await;
     let etag = yard.get("/f/tree/a.txt").await.header("etag").to_owned();
-    std::fs::write(yard.path("tree/a.txt"), content(7, 101)).unwrap();
-    let reply = yard.get("/f/tree/a.txt").await;
-    assert_eq!(reply.status, 409);
-    assert!(reply.text().contains("a.txt") && reply.text().contains("changed"), "{}", reply.text());
-    assert_eq!(yard.ask("GET", "/f/tree/a.txt", &[&format!("If-None-Match: {etag}")]).await.status, 409);
-    assert_eq!(yard.get("/f/tree").await.status, 409, "the tar stream holds it, too");
-    assert_eq!(yard.get("/f/tree/sub/b%20b.bin").await.status, 200);
+    let body = content(7, 101);
+    std::fs::write(yard.path("tree/a.txt"), &body).unwrap();
+    let reply = yard.ask("GET", "/f/tree/a.txt", &[&format!("If-None-Match: {etag}")]).await;
+    assert_eq!((reply.status, &reply.body), (200, &body), "the old tag confirms nothing");
+    assert_ne!(reply.header("etag"), etag);
+    for header in ["digest", "repr-digest", "link"] {
+        assert_eq!(reply.header(header), "", "{header} speaks of other bytes");
+    }
+    for path in ["/f/tree.torrent", "/f/tree.meta4", "/f/tree"] {
+        let reply = yard.get(path).await;
+        assert_eq!((reply.status, reply.header("retry-after")), (503, "2"), "{path}");
+    }
+    assert_eq!(yard.get("/f/tree/sub/b%20b.bin").await.body, content(2, 2_000_000));
+    let page = yard.ask("GET", "/f/tree", &["Accept: text/html"]).await.text();
+    assert!(page.contains("being made") && page.contains("refresh"), "{page}");
+    assert!(yard.get("/").await.text().contains("being hashed"));
+    assert_eq!(yard.get("/~/peers/tree").await.status, 404);
+    // Whoever runs the site is told, and makes it anew.
+    yard.site.work().await;
+    let unmade = yard.site.unmade();
+    assert_eq!((unmade.len(), &*unmade[0].name, &unmade[0].root), (1, "tree", &yard.path("tree")));
+    let files =
+        [("a.txt", body), ("sub/b b.bin", content(2, 2_000_000)), ("sub/empty", vec![]), (NASTY, content(3, 9))];
+    yard.site.add(item("tree", &torrent("tree", &files, false), &yard.path("tree")));
+    assert_eq!(yard.get("/f/tree.torrent").await.status, 200);
+    assert_eq!(yard.get("/f/tree/a.txt").await.header("digest"), format!("SHA-256={}", sha256(&files[0].1)));
+    assert!(yard.site.unmade().is_empty());
     // A link put in its place that leads out of the folder.
     std::fs::remove_file(yard.path("tree/a.txt")).unwrap();
     std::os::unix::fs::symlink("../secret", yard.path("tree/a.txt")).unwrap();
     let reply = yard.get("/f/tree/a.txt").await;
     assert!(reply.status >= 400 && !reply.text().contains("secret"), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn each_way_to_ask_notices_a_change() {
+    for path in ["/f/one.bin.torrent", "/f/one.bin.meta4", "/f/one.bin"] {
+        let yard = yard().await;
+        // The same length, and the time of writing put back.
+        let file = std::fs::File::options().write(true).open(yard.path("one.bin")).unwrap();
+        let written = file.metadata().unwrap().modified().unwrap();
+        std::fs::write(yard.path("one.bin"), content(9, 1000)).unwrap();
+        file.set_modified(written - std::time::Duration::from_secs(1)).unwrap();
+        file.set_modified(written).unwrap();
+        let reply = yard.get(path).await;
+        match path {
+            "/f/one.bin" => assert_eq!((reply.header("digest"), &reply.body), ("", &content(9, 1000))),
+            _ => assert_eq!(reply.status, 503, "{path}"),
+        }
+        assert_eq!(yard.site.unmade().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_torrent_yet_is_given_as_it_is() {
+    let yard = yard().await;
+    for (name, single) in [("one.bin", true), ("tree", false)] {
+        yard.site.remove(name);
+        yard.site.begin(Unmade { name: name.into(), root: yard.path(name), single });
+    }
+    let part = yard.ask("GET", "/f/one.bin", &["Range: bytes=5-9"]).await;
+    assert_eq!((part.status, &part.body[..], part.header("link")), (206, &content(4, 1000)[5..10], ""));
+    assert_eq!(yard.get("/f/tree/sub/b%20b.bin").await.body, content(2, 2_000_000));
+    for path in
+        ["/f/tree/../secret", "/f/tree/%2e%2e/secret", "/f/tree//a.txt", "/f/tree/sub", "/f/tree/", "/f/tree/no"]
+    {
+        assert_eq!(yard.get(path).await.status, 404, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -290,6 +471,7 @@ async fn names_are_unique() {
         ("one.bin", "one-2.bin"),
         ("new", "new"),
         ("tree.torrent", "tree-2.torrent"),
+        ("tree.meta4", "tree-2.meta4"),
         (".hidden", ".hidden"),
     ] {
         assert_eq!(yard.site.free_name(wanted), free);

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
 use tracker::server::{Access, Config};
-use web::{Item, Serving, Site};
+use web::{Hashed, Item, Serving, Site};
 
 /// The first port that is tried for HTTP, and how many are.
 const PORT_FIRST: u16 = 8080;
@@ -158,21 +158,24 @@ impl Sharer<'_> {
         let options = CreateOptions {
             format: super::torrent::format(args.format),
             threads: super::torrent::threads(None),
+            digests: true,
             ..CreateOptions::default()
         };
-        let mut metainfo = match super::torrent::make(path, options, self.voice).await {
+        let made = match super::torrent::make(path, options, self.voice).await {
             // The user has ended what has no end of its own.
             Err(Failure::Interrupted) if signals::stopping() => return Err(Failure::Interrupted),
             made => made?,
         };
-        metainfo.trackers = self.trackers.clone();
+        let (mut metainfo, hashed) = (made.metainfo, Hashed { files: made.look.files, digests: made.digests });
         let name = self.site.free_name(metainfo.info.layout.name());
+        metainfo.trackers = self.trackers.clone();
+        metainfo.web_seeds = vec![self.site.web_seed(&name, &metainfo.info.layout)];
         let bytes = metainfo.encode();
         let torrent = self.store(&name, &bytes)?;
         let (link, magnet) = (self.site.link(&name), metainfo.magnet().to_string());
         let item = {
             let (name, metainfo, magnet, path) = (name.clone(), metainfo.clone(), magnet.clone(), path.to_owned());
-            let make = move || Item::new(name, &metainfo, bytes.into(), magnet, &path);
+            let make = move || Item::new(name, &metainfo, bytes.into(), magnet, &path, &hashed);
             tokio::task::spawn_blocking(make).await.context("looking at the files")??
         };
         let hashes = metainfo.info.hashes;

@@ -7,7 +7,7 @@ use crate::source::{self, Source, Torrent};
 use crate::{progress, signals, units};
 use anyhow::{Context as _, bail};
 use base::{Bitfield, Hex, Magnet, Metainfo};
-use node::create::{self, CreateError, CreateOptions};
+use node::create::{self, CreateError, CreateOptions, Created};
 use node::disk::check::{self, Options};
 use node::disk::{FileCache, Place, Storage};
 use serde::Serialize;
@@ -124,23 +124,22 @@ pub fn format(format: Format) -> base::metainfo::create::Format {
 }
 
 /// Makes the torrent of `path`, with a bar. What was left out is told.
-pub async fn make(path: &Path, options: CreateOptions, voice: Voice) -> Result<Metainfo, Failure> {
+pub async fn make(path: &Path, options: CreateOptions, voice: Voice) -> Result<Created, Failure> {
     let owned = path.to_owned();
     let what = format!("hashing {}", printable(&path.file_name().unwrap_or_default().to_string_lossy()));
     let made = progress::metered(voice, &what, signals::stop(), move |meter, total| {
         create::create(&owned, &options, meter, total)
     });
-    let made = match made.await? {
+    let mut made = match made.await? {
         Err(CreateError::Stopped) => return Err(Failure::Interrupted),
         made => made.map_err(|e| advice(e, path))?,
     };
     for (path, why) in &made.skipped {
         voice.warn(&format!("{} is left out: {why}", path.display()));
     }
-    let mut metainfo = made.metainfo;
-    metainfo.created_by = Some(concat!("Shoal ", env!("CARGO_PKG_VERSION")).to_owned());
-    metainfo.creation_date = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|d| d.as_secs());
-    Ok(metainfo)
+    made.metainfo.created_by = Some(concat!("Shoal ", env!("CARGO_PKG_VERSION")).to_owned());
+    made.metainfo.creation_date = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|d| d.as_secs());
+    Ok(made)
 }
 
 fn advice(error: CreateError, path: &Path) -> anyhow::Error {
@@ -178,8 +177,9 @@ async fn create(args: CreateArgs, voice: Voice) -> Result<(), Failure> {
         name: args.name,
         private: args.private,
         threads: threads(args.threads),
+        digests: false,
     };
-    let mut metainfo = make(&args.path, options, voice).await?;
+    let mut metainfo = make(&args.path, options, voice).await?.metainfo;
     metainfo.trackers = args.tracker.into_iter().map(|url| vec![url]).collect();
     metainfo.web_seeds = args.web_seed;
     metainfo.comment = args.comment;

@@ -1,0 +1,49 @@
+//! The bytes of what has no torrent yet, or not again since it changed: as they are now, without digests, torrent or
+//! Metalink, which would speak of other bytes.
+
+use super::slots::Unmade;
+use crate::answer;
+use crate::beneath::open_file;
+use crate::body::OpenFile;
+use crate::folder::version;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// Seconds after which who wants the torrent may ask again.
+const RETRY: u32 = 2;
+
+/// What has to wait for the torrent.
+pub(super) fn later(name: &str) -> Response {
+    let why = format!("the torrent of {name} is being made; ask again in some seconds");
+    let mut response = answer::refuse(StatusCode::SERVICE_UNAVAILABLE, &why);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The bytes of a file, or of the file at `path` in a folder.
+pub(super) async fn bytes(unmade: Arc<Unmade>, path: Option<&str>, headers: &HeaderMap, download: bool) -> Response {
+    let Some(relative) = path.map_or(Some(PathBuf::new()), inside) else { return answer::not_found() };
+    let name = path.unwrap_or(&unmade.name).rsplit('/').next().unwrap_or_default().to_owned();
+    let open = tokio::task::spawn_blocking(move || {
+        let file = open_file(&unmade.root, &relative)?;
+        file.metadata().map(|metadata| (file, metadata))
+    });
+    match open.await {
+        Ok(Ok((file, metadata))) => {
+            let facts = answer::Facts { version: version(&metadata), kind: answer::kind(&name), len: metadata.len() };
+            answer::deliver(headers, answer::file_headers(&facts.kind, &name, download), &facts, OpenFile(file))
+        }
+        Ok(Err(_)) => answer::not_found(),
+        Err(_) => answer::refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is closing"),
+    }
+}
+
+/// A path of a request that stays in its folder.
+fn inside(path: &str) -> Option<PathBuf> {
+    let plain = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    let path = Path::new(path);
+    (plain && path.components().all(|c| matches!(c, Component::Normal(_)))).then(|| path.to_owned())
+}
