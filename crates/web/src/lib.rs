@@ -12,6 +12,7 @@ mod beneath;
 mod body;
 mod conditions;
 mod content;
+mod crew;
 mod date;
 mod folder;
 mod item;

@@ -9,6 +9,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+/// Bytes that are copied rather than sent from several places.
+const TOGETHER: usize = 4 << 10;
+
+/// Puts short pieces one behind the other, and says how long that is. None: they are too long.
+fn joined(bufs: &[IoSlice<'_>], into: &mut [u8; TOGETHER]) -> Option<usize> {
+    let len = bufs.iter().map(|b| b.len()).sum::<usize>();
+    let mut rest = into.get_mut(..len)?;
+    for buf in bufs {
+        let (here, behind) = rest.split_at_mut(buf.len());
+        here.copy_from_slice(buf);
+        rest = behind;
+    }
+    Some(len)
+}
+
 /// A socket with a limit on how long its other end may take no byte.
 #[derive(Debug)]
 pub(crate) struct Patient {
@@ -54,7 +69,12 @@ impl AsyncWrite for Patient {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        // A head and a short body leave cheaper as one piece.
+        let mut one = [0; TOGETHER];
+        let result = match joined(bufs, &mut one) {
+            Some(len) => Pin::new(&mut self.stream).poll_write(cx, &one[..len]),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
         self.watch(cx, result)
     }
 
@@ -75,6 +95,18 @@ impl AsyncWrite for Patient {
 mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt as _;
+
+    #[test]
+    fn short_pieces_are_joined() {
+        let mut one = [0; TOGETHER];
+        let join = |one: &mut [u8; TOGETHER], pieces: &[&[u8]]| {
+            joined(&pieces.iter().map(|p| IoSlice::new(p)).collect::<Vec<_>>(), one)
+        };
+        assert_eq!(join(&mut one, &[b"head", b"", b"body"]), Some(8));
+        assert_eq!(&one[..8], b"headbody");
+        assert_eq!(join(&mut one, &[&[1; TOGETHER - 1], &[2]]), Some(TOGETHER));
+        assert_eq!(join(&mut one, &[&[1; TOGETHER], &[2]]), None);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_never_reads_is_let_go() {

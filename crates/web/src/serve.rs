@@ -4,19 +4,21 @@
 //! go, and there is a bound on connections. Further ones wait in the kernel's queue.
 
 use crate::answer::refuse;
+use crate::crew::Crew;
 use crate::log::AccessLog;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Request as HttpRequest, StatusCode, Version, header};
 use axum::response::Response;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -37,6 +39,8 @@ impl<H: Handler> Handler for Arc<H> {
 /// What clients may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Threads that have each its own connections; none: they run where [`serve()`] does.
+    pub threads: usize,
     /// Connections at once.
     pub connections: usize,
     /// Bytes of a request's head.
@@ -50,6 +54,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
+            threads: 0,
             connections: 512,
             head: 64 << 10,
             head_time: Duration::from_secs(30),
@@ -80,44 +85,40 @@ impl<H> Serving<H> {
 const CLOSE_TIME: Duration = Duration::from_secs(3);
 
 /// Answers requests on these listeners until `stop` is done; then lets the responses under way have a little time.
-pub async fn serve<H: Handler>(serving: Serving<H>, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) {
+///
+/// # Errors
+/// If the system gives no threads.
+pub async fn serve<H: Handler>(
+    serving: Serving<H>,
+    listeners: Vec<TcpListener>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let serving = Arc::new(serving);
     let connections = serving.limits.connections.clamp(1, Semaphore::MAX_PERMITS);
     let room = Arc::new(Semaphore::new(connections));
     let (stopping, stopped) = watch::channel(false);
-    let connections_open = Arc::new(Mutex::new(JoinSet::new()));
+    let (crew, ends) = Crew::new(serving.limits.threads, &serving, &stopped)?;
+    let crew = Arc::new(crew);
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(serving.clone(), listener, room.clone(), connections_open.clone(), stopped.clone()));
+        accepting.spawn(accept(listener, room.clone(), crew.clone()));
     }
     stop.await;
     let _ = stopping.send(true);
-    accepting.abort_all();
+    accepting.shutdown().await;
     let _ = tokio::time::timeout(CLOSE_TIME, room.acquire_many(u32::try_from(connections).unwrap_or(u32::MAX))).await;
-    // Those that are left end with all that works for them.
-    let mut left = std::mem::take(&mut *connections_open.lock().unwrap_or_else(PoisonError::into_inner));
-    left.shutdown().await;
+    drop(crew);
+    ends.wait().await;
+    Ok(())
 }
 
-async fn accept<H: Handler>(
-    serving: Arc<Serving<H>>,
-    listener: TcpListener,
-    room: Arc<Semaphore>,
-    open: Arc<Mutex<JoinSet<()>>>,
-    stopped: watch::Receiver<bool>,
-) {
+async fn accept(listener: TcpListener, room: Arc<Semaphore>, crew: Arc<Crew>) {
     loop {
         let Ok(place) = room.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, from)) => {
-                let (serving, stopped) = (serving.clone(), stopped.clone());
-                let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-                while open.try_join_next().is_some() {}
-                open.spawn(async move {
-                    connection(serving, stream, from, stopped).await;
-                    drop(place);
-                });
-            }
+        // It goes to another thread's poll, so it leaves this one's.
+        let accepted = listener.accept().await.and_then(|(stream, from)| Ok((stream.into_std()?, from)));
+        match accepted {
+            Ok((stream, from)) => crew.take(stream, from, place).await,
             Err(error) => {
                 // Out of file descriptors, mostly: others must end first.
                 tracing::warn!("can't accept a connection: {error}");
@@ -133,7 +134,12 @@ fn one_host(request: &HttpRequest<Incoming>) -> bool {
     hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11)
 }
 
-async fn connection<H: Handler>(
+/// Most requests have none, which needs no memory.
+fn body(body: Incoming) -> Body {
+    if body.is_end_stream() { Body::empty() } else { Body::new(body) }
+}
+
+pub(crate) async fn connection<H: Handler>(
     serving: Arc<Serving<H>>,
     stream: TcpStream,
     from: SocketAddr,
@@ -146,7 +152,7 @@ async fn connection<H: Handler>(
         async move {
             let entry = serving.log.as_ref().map(|log| log.begin(&request, from.ip()));
             let response = match one_host(&request) {
-                true => serving.handler.answer(Request::from(request.map(Body::new)), from).await,
+                true => serving.handler.answer(request.map(body), from).await,
                 false => refuse(StatusCode::BAD_REQUEST, "a request names one host"),
             };
             Ok::<_, Infallible>(match entry {

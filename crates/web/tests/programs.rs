@@ -300,7 +300,7 @@ async fn programs_end_with_the_server() {
     stream.write_all(b"GET /a.sh HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let pid = written(dir.path().join("pid")).await;
     stop.send(()).unwrap();
-    server.await.unwrap();
+    server.await.unwrap().unwrap();
     assert!(gone(&pid).await);
 }
 

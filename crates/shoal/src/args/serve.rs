@@ -37,6 +37,9 @@ pub struct ServeArgs {
     /// Connections at once
     #[arg(long, value_name = "N", default_value_t = CONNECTIONS)]
     pub max_connections: usize,
+    /// Threads that answer [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
     /// Files with this extension are programs (CGI): run by PROGRAM, or where it is empty by themselves; may be repeated
     #[arg(long, value_name = "EXT=PROGRAM", value_parser = cgi, help_heading = "Programs")]
     pub cgi: Vec<Runner<Option<PathBuf>>>,

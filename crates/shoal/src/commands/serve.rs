@@ -10,6 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use web::{AccessLog, Auth, Folder, FolderOptions, Guarded, Limits, ProgramLimits, Programs, Serving, Website};
 
+/// Threads that answer; more than there are cores never help.
+const THREADS_MAX: usize = 1024;
+
 /// Does what the command line says.
 pub async fn run(args: ServeArgs, voice: Voice) -> Result<(), Failure> {
     args.check()?;
@@ -33,9 +36,13 @@ pub async fn run(args: ServeArgs, voice: Voice) -> Result<(), Failure> {
     args.cgi.into_iter().for_each(|runner| programs.cgi(&runner.extension, runner.by));
     args.fastcgi.into_iter().for_each(|runner| programs.fastcgi(&runner.extension, runner.by));
     args.env.iter().for_each(|(name, value)| programs.variable(name, value));
-    let limits = Limits { connections: args.max_connections, ..Limits::default() };
+    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let limits =
+        Limits { threads: threads.clamp(1, THREADS_MAX), connections: args.max_connections, ..Limits::default() };
     let handler = Guarded { handler: Website { folder, programs }, auth };
-    web::serve(Serving { handler, limits, log }, listeners, signals::stop()).await;
+    web::serve(Serving { handler, limits, log }, listeners, signals::stop())
+        .await
+        .context("can't serve: the system gives no threads")?;
     Ok(())
 }
 
