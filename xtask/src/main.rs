@@ -6,6 +6,7 @@
 
 mod bench;
 mod ci;
+mod http;
 mod layers;
 mod lengths;
 mod licences;
@@ -22,6 +23,7 @@ const USAGE: &str = "cargo xtask TASK
   setup                       install what tests need beyond Rust (the only task that uses the network)
   test                        setup, then all tests, the ones against other programs too
   ci                          formatting, lints, docs, licences, layers, file lengths, then test
+  docs                        write docs/HTTP.md: what the RFCs ask, and which test shows it
   fuzz [TARGET] [--seconds N] long mutation loops over what strangers send; without TARGET all of them in turn
   bench [NAME...]             ours beside the programs of others; `bench setup` first, `bench help` says more";
 
@@ -32,6 +34,7 @@ fn main() -> Result<()> {
         ["setup"] => setup::setup(),
         ["test", rest @ ..] => tests::test(rest),
         ["ci"] => ci::ci(),
+        ["docs"] => http::write(),
         ["fuzz", rest @ ..] => tests::fuzz(rest),
         ["bench", rest @ ..] => bench::bench(rest),
         ["soak", ..] => bail!("this task is not built yet"),
@@ -39,6 +42,6 @@ fn main() -> Result<()> {
             println!("{USAGE}");
             Ok(())
         }
-        other => bail!("unknown task {:?}; known are setup, test, ci, fuzz, bench", other.join(" ")),
+        other => bail!("unknown task {:?}; known are setup, test, ci, docs, fuzz, bench", other.join(" ")),
     }
 }

@@ -15,6 +15,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What pages may do: nothing but use the style, the script and the answers of this site.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
@@ -224,8 +225,7 @@ pub(crate) fn deliver(headers: &HeaderMap, builder: response::Builder, facts: &F
             return finish(validators(builder.status(StatusCode::NOT_MODIFIED), &facts.version), Body::empty());
         }
         Verdict::Failed => {
-            let builder = builder.status(StatusCode::PRECONDITION_FAILED);
-            return finish(validators(builder, &facts.version), Body::empty());
+            return refuse(StatusCode::PRECONDITION_FAILED, "this is not what you take it for, or has changed");
         }
         Verdict::Go { range } => headers.get(header::RANGE).filter(|_| range).and_then(|v| v.to_str().ok()),
     };
@@ -262,8 +262,11 @@ pub(crate) fn deliver(headers: &HeaderMap, builder: response::Builder, facts: &F
             finish(builder, body::of(source, segments))
         }
         Asked::Nothing => {
-            let builder = builder.status(StatusCode::RANGE_NOT_SATISFIABLE);
-            finish(builder.header(header::CONTENT_RANGE, format!("bytes */{len}")), Body::empty())
+            let mut response = refuse(StatusCode::RANGE_NOT_SATISFIABLE, &format!("there are only {len} bytes"));
+            if let Ok(all) = HeaderValue::from_str(&format!("bytes */{len}")) {
+                response.headers_mut().insert(header::CONTENT_RANGE, all);
+            }
+            response
         }
     }
 }
@@ -271,7 +274,10 @@ pub(crate) fn deliver(headers: &HeaderMap, builder: response::Builder, facts: &F
 fn validators(builder: response::Builder, version: &Version) -> response::Builder {
     let builder = builder.header(header::ETAG, &version.etag);
     match version.modified {
-        Some(modified) => builder.header(header::LAST_MODIFIED, httpdate::fmt_http_date(modified)),
+        // A file from the future was last changed now (section 8.8.2.1).
+        Some(modified) => {
+            builder.header(header::LAST_MODIFIED, httpdate::fmt_http_date(modified.min(SystemTime::now())))
+        }
         None => builder,
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! A [`Site`] serves nothing that was not shared by name; a [`Folder`] serves what lies in a folder, a [`Website`] runs the programs in it, too. All are [`Handler`]s.
 
+mod accept;
 mod answer;
 mod auth;
 mod beneath;
@@ -19,6 +20,7 @@ mod item;
 mod link;
 mod live;
 mod log;
+mod message;
 mod mirrors;
 mod page;
 mod patience;

@@ -6,9 +6,10 @@
 use crate::answer::refuse;
 use crate::crew::Crew;
 use crate::log::AccessLog;
+use crate::message;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{Request as HttpRequest, StatusCode, Version, header};
+use axum::http::{Request as HttpRequest, StatusCode, header};
 use axum::response::Response;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -128,10 +129,16 @@ async fn accept(listener: TcpListener, room: Arc<Semaphore>, crew: Arc<Crew>) {
     }
 }
 
-/// RFC 9112, section 3.2: what lacks a host, or has two, is not what it seems.
-fn one_host(request: &HttpRequest<Incoming>) -> bool {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11)
+/// Refuses what is no request; gives all others to who answers them.
+async fn answer<H: Handler>(handler: &H, mut request: HttpRequest<Incoming>, from: SocketAddr) -> Response {
+    if let Err((status, why)) = message::check(&mut request) {
+        return message::closing(refuse(status, why));
+    }
+    let waits = request.headers().contains_key(header::EXPECT);
+    let response = handler.answer(request.map(body), from).await;
+    // A body that nobody read may still come, or not: where the next request would begin is not sure (RFC 9110, section 10.1.1).
+    let unread = waits && response.status().is_client_error() || response.status() == StatusCode::PAYLOAD_TOO_LARGE;
+    if unread { message::closing(response) } else { response }
 }
 
 /// Most requests have none, which needs no memory.
@@ -151,10 +158,7 @@ pub(crate) async fn connection<H: Handler>(
         let serving = serving.clone();
         async move {
             let entry = serving.log.as_ref().map(|log| log.begin(&request, from.ip()));
-            let response = match one_host(&request) {
-                true => serving.handler.answer(request.map(body), from).await,
-                false => refuse(StatusCode::BAD_REQUEST, "a request names one host"),
-            };
+            let response = answer(&serving.handler, request, from).await;
             Ok::<_, Infallible>(match entry {
                 Some(entry) => entry.watch(response),
                 None => response,

@@ -18,6 +18,7 @@
 mod plain;
 mod slots;
 
+use crate::accept;
 use crate::answer;
 use crate::content::{Content, ContentError};
 use crate::item::Item;
@@ -336,11 +337,7 @@ fn decoded(path: &str, prefix: &str) -> Option<String> {
 /// Browsers say that they want HTML; a request for a range is for bytes whoever sends it.
 fn wants_page(headers: &HeaderMap) -> bool {
     let html = |accept: &str| {
-        accept.split(',').any(|one| {
-            let mut parts = one.split(';').map(str::trim);
-            let html = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
-            html && !parts.any(|p| matches!(p, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-        })
+        accept.split(',').map(accept::element).any(|(kind, taken)| taken && kind.eq_ignore_ascii_case("text/html"))
     };
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
     !headers.contains_key(header::RANGE) && accepts.into_iter().any(html)

@@ -136,6 +136,7 @@ async fn requests_are_written_down() {
     }
 }
 
+// RFC 9112 9.5: who is let go is let go in order
 #[tokio::test]
 async fn who_says_nothing_is_let_go() {
     use tokio::io::AsyncReadExt as _;

@@ -240,6 +240,30 @@ async fn pages_are_for_browsers_and_escaped() {
     assert!(peers.text().contains("\"rate_up\":2"), "{}", peers.text());
 }
 
+// RFC 9110 13.1.3: If-Modified-Since is ignored where no date is known
+// RFC 9110 13.1.4: If-Unmodified-Since is ignored where no date is known
+#[tokio::test]
+async fn what_has_no_date() {
+    let yard = yard().await;
+    let torrent = yard.get("/f/tree.torrent").await;
+    assert_eq!((torrent.status, torrent.header("last-modified")), (200, ""));
+    for condition in
+        ["If-Modified-Since: Tue, 31 Dec 2199 23:59:59 GMT", "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT"]
+    {
+        assert_eq!(yard.ask("GET", "/f/tree.torrent", &[condition]).await.status, 200, "{condition}");
+    }
+}
+
+// RFC 9110 13.1.5: If-Range is ignored where there are no ranges
+#[tokio::test]
+async fn what_has_no_ranges() {
+    let yard = yard().await;
+    let page = yard.ask("GET", "/~/page.css", &["Range: bytes=0-1", "If-Range: \"x\""]).await;
+    assert_eq!((page.status, page.body.len() > 2), (200, true));
+    let same = yard.ask("GET", "/~/page.css", &["Range: bytes=0-1"]).await;
+    assert_eq!((same.status, same.body), (200, page.body));
+}
+
 #[tokio::test]
 async fn torrents_and_the_tracker() {
     let yard = yard().await;

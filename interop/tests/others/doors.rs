@@ -26,6 +26,8 @@ fn line(place: &Place, name: &str, password: &str) -> Result<String> {
     Ok(format!("{}\n", made["line"].as_str().context("no line")?))
 }
 
+// RFC 9110 11.4: who has not said who they are is asked
+// RFC 9110 11.6.1: 401 has a challenge
 fn passwords() -> Result<()> {
     let place = Place::new("web/passwords")?;
     let www = place.sub("www")?;

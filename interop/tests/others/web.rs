@@ -116,6 +116,11 @@ pub(crate) fn curl(address: &str, path: &str, more: &[&str]) -> Result<Seen> {
     }
 }
 
+// RFC 9110 13.1.3: If-Modified-Since is evaluated
+// RFC 9110 13.1.4: If-Unmodified-Since is evaluated
+// RFC 9110 14.2: a range that can be had answers 206
+// RFC 9110 14.2: ranges that can't be had answer 416
+// RFC 9110 15.4.2: 301 says where to
 fn files_like_nginx() -> Result<()> {
     let place = Place::new("web/files")?;
     let www = place.sub("www")?;

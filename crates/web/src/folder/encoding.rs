@@ -1,5 +1,6 @@
 //! Compressed forms that lie beside a file, and which of them a client takes (RFC 9110, section 12.5.3).
 
+use crate::accept;
 use axum::http::{HeaderMap, header};
 
 /// A content coding and the extension of its files.
@@ -32,15 +33,13 @@ impl<'a> Accepted<'a> {
         let Some(list) = self.0 else { return false };
         let mut any = false;
         for one in list.split(',') {
-            let mut parts = one.split(';').map(str::trim);
-            let name = parts.next().unwrap_or_default();
-            let refused = parts.any(|p| p.strip_prefix("q=").is_some_and(|q| q.trim().parse() == Ok(0.0)));
+            let (name, taken) = accept::element(one);
             let same = name.eq_ignore_ascii_case(coding.name)
                 || (coding.name == "gzip" && name.eq_ignore_ascii_case("x-gzip"));
             if same {
-                return !refused;
+                return taken;
             }
-            any |= name == "*" && !refused;
+            any |= name == "*" && taken;
         }
         any
     }

@@ -2,6 +2,7 @@
 
 use super::path::{Place, segment};
 use super::{STYLE, Trouble};
+use crate::accept;
 use crate::answer;
 use crate::beneath::Root;
 use crate::date;
@@ -169,7 +170,7 @@ fn crumbs(place: &Place) -> Vec<(String, String)> {
 
 fn wants_json(parts: &request::Parts) -> bool {
     let accepts = parts.headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
-    accepts.flat_map(|a| a.split(',')).map(str::trim).any(|a| a.split(';').next() == Some("application/json"))
+    accepts.flat_map(|a| a.split(',')).any(|one| accept::element(one) == ("application/json", true))
 }
 
 /// What `?sort=...&order=...&format=...` asks for.

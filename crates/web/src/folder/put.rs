@@ -7,7 +7,7 @@ use crate::beneath::Root;
 use crate::body::part;
 use crate::conditions::{self, Version};
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, fdatasync, mkdirat, openat, renameat, unlinkat};
@@ -68,6 +68,12 @@ impl Writing {
         // Who sends a part means to change a part (section 14.5).
         if headers.contains_key(header::CONTENT_RANGE) {
             return Err(refuse(StatusCode::BAD_REQUEST, "send the whole file: parts are not taken"));
+        }
+        // It would be served without its coding, as what it is not.
+        if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+            let mut refusal = refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the file without a coding");
+            refusal.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            return Err(refusal);
         }
         let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|len| len > self.max) {
