@@ -43,6 +43,8 @@ pub struct CreateOptions {
     pub threads: usize,
     /// Find the SHA-256 of each file as well.
     pub digests: bool,
+    /// Leave out what has a dot in front of its name.
+    pub leave_hidden: bool,
 }
 
 /// What was made.
@@ -101,7 +103,7 @@ pub fn create(
     meter: &Meter,
     total: impl FnOnce(u64),
 ) -> Result<Created, CreateError> {
-    let Walk { root, files, skipped, single, .. } = walk::walk(path, &meter.stop)?;
+    let Walk { root, files, skipped, single, .. } = walk::walk(path, options.leave_hidden, &meter.stop)?;
     let own_name = || root.file_name().map(|n| n.as_bytes().to_vec());
     let name = options.name.clone().map(String::into_bytes).or_else(own_name);
     let facts = Facts {

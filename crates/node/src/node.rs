@@ -19,7 +19,7 @@ use crate::disk::worker::Work;
 use crate::driver::{Msg, NEWS_MAX, News};
 use crate::loops::Loops;
 use crate::net::{Listen, Sockets};
-use crate::state::{DataDir, StateError, Store};
+use crate::state::{DataDir, Remembered, StateError, Store};
 use crate::{entropy, fetch};
 use base::{InfoHash, Instant, TorrentId};
 use engine::{Command, Input, Part, TorrentEvent};
@@ -176,6 +176,22 @@ impl Node {
     /// The folder of its state.
     pub fn data_dir(&self) -> &std::path::Path {
         self.data.path()
+    }
+
+    /// What is remembered of what was shared at `path`, in this run or an earlier one.
+    ///
+    /// # Errors
+    /// If the saved state can't be read.
+    pub async fn recall(&self, path: &std::path::Path) -> Result<Option<Remembered>, NodeError> {
+        Ok(self.inner.store.recall(path).await?)
+    }
+
+    /// Remembers what is shared at `path`, for later runs.
+    ///
+    /// # Errors
+    /// If it can't be saved.
+    pub async fn remember(&self, path: &std::path::Path, what: &Remembered) -> Result<(), NodeError> {
+        Ok(self.inner.store.remember(path, what).await?)
     }
 
     /// News of all torrents from now on. Who lags behind by thousands loses the oldest.

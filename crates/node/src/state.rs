@@ -6,6 +6,10 @@
 //! only if the machine did not restart since (the boot id tells) or the bytes were synced before the row was written;
 //! everything else is hashed again.
 
+mod shared;
+
+pub use shared::Remembered;
+
 use crate::disk::Stamp;
 use base::{Bitfield, FileIndex, InfoHash, InfoHashes, PieceIndex};
 use rustix::fs::FlockOperation;
@@ -38,6 +42,12 @@ CREATE TABLE IF NOT EXISTS torrents (
     stamps BLOB NOT NULL,       -- for each file: index, size, time of change; none while it is written to
     synced INTEGER NOT NULL,    -- what is good had reached the medium
     boot TEXT NOT NULL          -- the boot of the machine in which this was written
+) STRICT;
+CREATE TABLE IF NOT EXISTS shared (
+    path BLOB PRIMARY KEY,      -- what was shared
+    look BLOB NOT NULL,         -- the fingerprint of how it looked when it was hashed
+    torrent BLOB NOT NULL,      -- its .torrent
+    digests BLOB NOT NULL       -- the SHA-256 of each file
 ) STRICT;
 PRAGMA synchronous = NORMAL;
 ";

@@ -156,6 +156,11 @@ impl Item {
         })
     }
 
+    /// The file or folder that is shared.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The file with this path, if there is one.
     pub(crate) fn file(&self, path: &str) -> Option<usize> {
         self.by_path.get(path).copied()

@@ -10,6 +10,7 @@ mod accept;
 mod answer;
 mod auth;
 mod beneath;
+mod beside;
 mod body;
 mod conditions;
 mod content;
@@ -34,6 +35,7 @@ mod tar;
 mod website;
 
 pub use auth::{Auth, AuthError, Guarded, password_line};
+pub use beside::WithSite;
 pub use folder::{Folder, FolderOptions};
 pub use item::{Hashed, Item, ItemError};
 pub use live::{Answer, Live, Swarm, SwarmPeer};

@@ -51,6 +51,7 @@ pub struct Site {
     base: String,
     mirrors: RwLock<Arc<Mirrors>>,
     finder: Option<Finder>,
+    leave_hidden: bool,
     work: Notify,
 }
 
@@ -70,13 +71,13 @@ impl Site {
     /// A site without items. `base` is the beginning of its links: scheme, host and port, without a slash at the end.
     pub fn new(live: Arc<dyn Live>, base: String) -> Self {
         let (mirrors, work) = (RwLock::default(), Notify::new());
-        Site { slots: Slots::default(), live, base, mirrors, finder: None, work }
+        Site { slots: Slots::default(), live, base, mirrors, finder: None, leave_hidden: false, work }
     }
 
-    /// Shares what `finder` finds, too, as it is asked for.
+    /// Shares what `finder` finds, too, as it is asked for; without what has a dot in front of its name.
     #[must_use]
     pub fn with_finder(self, finder: Finder) -> Self {
-        Site { finder: Some(finder), ..self }
+        Site { finder: Some(finder), leave_hidden: true, ..self }
     }
 
     /// Whether a path is one of the site's, where it shares its address with others.
@@ -122,6 +123,11 @@ impl Site {
         self.slots.put_new(unmade);
     }
 
+    /// Whether something is shared under this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.slots.has(name)
+    }
+
     /// Shares nothing under this name any more.
     pub fn remove(&self, name: &str) {
         self.slots.remove(name);
@@ -129,9 +135,14 @@ impl Site {
 
     /// Says that an item is not any more what it was made of: its torrent and digests are not given any more.
     pub fn changed(&self, item: &Arc<Item>) {
-        if self.slots.unmake(item) {
+        if self.slots.unmake(item, &self.without_torrent(item)) {
             self.work.notify_one();
         }
+    }
+
+    fn without_torrent(&self, item: &Item) -> Unmade {
+        let (name, root, single) = (item.name.clone(), item.root.clone(), item.single);
+        Unmade { name, root, single, leave_hidden: self.leave_hidden }
     }
 
     /// All that has a torrent.
@@ -167,7 +178,7 @@ impl Site {
         let find = move || {
             let root = finder(&name)?;
             let single = std::fs::metadata(&root).ok()?.is_file();
-            Some(Unmade { name, root, single })
+            Some(Unmade { name, root, single, leave_hidden: true })
         };
         let slot = self.slots.put_new(tokio::task::spawn_blocking(find).await.ok()??);
         self.work.notify_one();
@@ -230,8 +241,7 @@ impl Site {
             Some(Slot::Ready(item)) if page => {
                 if !answer::is_unchanged(item.clone()).await {
                     self.changed(&item);
-                    let unmade = Unmade { name: item.name.clone(), root: item.root.clone(), single: item.single };
-                    return answer::page(page::unmade(&unmade));
+                    return answer::page(page::unmade(&self.without_torrent(&item)));
                 }
                 let swarm = self.swarm(&item, from).await;
                 let mut response = answer::page(page::item(&item, &self.link(&item.name), &swarm));

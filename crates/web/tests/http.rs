@@ -475,8 +475,10 @@ async fn what_has_no_torrent_yet_is_given_as_it_is() {
     let yard = yard().await;
     for (name, single) in [("one.bin", true), ("tree", false)] {
         yard.site.remove(name);
-        yard.site.begin(Unmade { name: name.into(), root: yard.path(name), single });
+        yard.site.begin(Unmade { name: name.into(), root: yard.path(name), single, leave_hidden: true });
     }
+    std::fs::write(yard.path("tree/.hidden"), "x").unwrap();
+    assert_eq!(yard.get("/f/tree/.hidden").await.status, 404);
     let part = yard.ask("GET", "/f/one.bin", &["Range: bytes=5-9"]).await;
     assert_eq!((part.status, &part.body[..], part.header("link")), (206, &content(4, 1000)[5..10], ""));
     assert_eq!(yard.get("/f/tree/sub/b%20b.bin").await.body, content(2, 2_000_000));
@@ -484,6 +486,39 @@ async fn what_has_no_torrent_yet_is_given_as_it_is() {
         ["/f/tree/../secret", "/f/tree/%2e%2e/secret", "/f/tree//a.txt", "/f/tree/sub", "/f/tree/", "/f/tree/no"]
     {
         assert_eq!(yard.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_finder_finds_is_shared_when_it_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("late.txt"), "late").unwrap();
+    let root = dir.path().to_owned();
+    let finder: web::Finder = Arc::new(move |name| Some(root.join(name)).filter(|_| name == "late.txt"));
+    let site = Arc::new(Site::new(Arc::new(Fake), "http://h.example".into()).with_finder(finder));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let handler = web::WithSite { site: Some(site.clone()), handler: Elsewhere };
+    tokio::spawn(web::serve(Serving::new(handler), vec![listener], std::future::pending()));
+    let get = |path: &'static str| common::ask(addr, "GET", path, &[]);
+    assert_eq!(get("/f/none").await.status, 404);
+    assert!(!site.knows("late.txt") && site.unmade().is_empty());
+    assert_eq!(get("/f/late.txt.meta4").await.status, 503);
+    assert_eq!(get("/f/late.txt").await.text(), "late");
+    site.work().await;
+    assert_eq!((site.unmade().len(), site.knows("late.txt")), (1, true));
+    for (path, here) in
+        [("/", false), ("/x", false), ("/fx", false), ("/f/", true), ("/announce?x", true), ("/~/page.css", true)]
+    {
+        assert_eq!(get(path).await.text() != "elsewhere", here, "{path}");
+    }
+}
+
+struct Elsewhere;
+
+impl web::Handler for Elsewhere {
+    async fn answer(&self, _: axum::extract::Request, _: SocketAddr) -> axum::response::Response {
+        axum::response::Response::new("elsewhere".into())
     }
 }
 

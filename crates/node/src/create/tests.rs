@@ -120,7 +120,7 @@ fn a_look_tells_what_changed() {
     std::fs::create_dir_all(top.join("sub")).unwrap();
     std::fs::write(top.join("a"), "a").unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
-    let print = || look(&top, &stop).unwrap().fingerprint;
+    let print = || look(&top, false, &stop).unwrap().fingerprint;
     let first = print();
     assert_eq!(print(), first);
     let change = |what: &dyn Fn()| {
@@ -133,6 +133,13 @@ fn a_look_tells_what_changed() {
     change(&|| std::fs::write(top.join("sub/new"), "").unwrap());
     change(&|| std::fs::rename(top.join("sub/new"), top.join("sub/newer")).unwrap());
     change(&|| std::fs::remove_file(top.join("sub/newer")).unwrap());
+    let (shown, hidden) = (look(&top, true, &stop).unwrap(), look(&top, false, &stop).unwrap());
+    assert_eq!(shown.fingerprint, hidden.fingerprint);
+    change(&|| std::fs::write(top.join("sub/.hidden"), "").unwrap());
+    assert_eq!(look(&top, true, &stop).unwrap().fingerprint, shown.fingerprint);
+    let options = CreateOptions { leave_hidden: true, ..CreateOptions::default() };
+    let created = create(&top, &options, &Meter::default(), |_| {}).unwrap();
+    assert_eq!(created.metainfo.info.layout.content().count(), 1);
     // The same length, and the time of writing put back.
     let written = std::fs::metadata(top.join("a")).unwrap().modified().unwrap();
     change(&|| {

@@ -22,12 +22,12 @@ pub struct Look {
     pub fingerprint: [u8; 32],
 }
 
-/// Looks at what is at `path`, without reading any of it.
+/// Looks at what is at `path`, without reading any of it; `leave_hidden` as in [`super::CreateOptions`].
 ///
 /// # Errors
 /// If something can't be looked at, or does not fit into a torrent.
-pub fn look(path: &Path, stop: &AtomicBool) -> Result<Look, CreateError> {
-    Ok(Look::of(walk(path, stop)?.files))
+pub fn look(path: &Path, leave_hidden: bool, stop: &AtomicBool) -> Result<Look, CreateError> {
+    Ok(Look::of(walk(path, leave_hidden, stop)?.files))
 }
 
 /// What differs between two states of a file: nobody can set the time of the last change.
@@ -54,10 +54,11 @@ impl Look {
 }
 
 /// All that is at `path`: at least one file.
-pub(super) fn walk<'a>(path: &Path, stop: &'a AtomicBool) -> Result<Walk<'a>, CreateError> {
+pub(super) fn walk<'a>(path: &Path, leave_hidden: bool, stop: &'a AtomicBool) -> Result<Walk<'a>, CreateError> {
     let root = path.canonicalize().map_err(|e| CreateError::Read(path.to_owned(), e))?;
     let meta = root.metadata().map_err(|e| CreateError::Read(path.to_owned(), e))?;
-    let mut walk = Walk { root: root.clone(), single: meta.is_file(), files: Vec::new(), skipped: Vec::new(), stop };
+    let mut walk =
+        Walk { root: root.clone(), single: meta.is_file(), files: Vec::new(), skipped: Vec::new(), leave_hidden, stop };
     if meta.is_dir() {
         walk.folder(&root, &mut Vec::new(), &mut vec![root.clone()])?;
     } else if meta.is_file() {
@@ -77,6 +78,7 @@ pub(super) struct Walk<'a> {
     pub(super) single: bool,
     pub(super) files: Vec<Found>,
     pub(super) skipped: Vec<(PathBuf, &'static str)>,
+    leave_hidden: bool,
     stop: &'a AtomicBool,
 }
 
@@ -93,6 +95,9 @@ impl Walk<'_> {
         for entry in entries {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(CreateError::Stopped);
+            }
+            if self.leave_hidden && entry.file_name().as_bytes().starts_with(b".") {
+                continue;
             }
             let path = entry.path();
             let mut real = path.clone();

@@ -49,6 +49,27 @@ pub struct NetworkArgs {
     pub encryption: Encryption,
 }
 
+impl NetworkArgs {
+    /// What holds where nobody says otherwise, but for where to listen.
+    pub fn usual(listen: Option<SocketAddr>) -> Self {
+        let engine = engine::Config::default();
+        NetworkArgs {
+            listen,
+            no_dht: false,
+            no_lsd: false,
+            no_pex: false,
+            no_utp: false,
+            no_tcp: false,
+            no_nat: false,
+            dht_node: Vec::new(),
+            max_connections: engine.connections_max,
+            max_connections_per_torrent: engine.torrent_connections_max,
+            shards: None,
+            encryption: Encryption::default(),
+        }
+    }
+}
+
 /// Whether connections are obfuscated (MSE).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Encryption {

@@ -70,19 +70,33 @@ pub struct ServeArgs {
     /// Largest file to accept
     #[arg(long, value_name = "SIZE", default_value = "16GiB")]
     pub max_file: Size,
-    /// Share each file and folder, too
-    #[arg(long, hide = true)]
+    /// Share each file and folder under /f/, too: with page, torrent, Metalink, tracker and seed
+    #[arg(long, help_heading = "Sharing")]
     pub share: bool,
+    /// The address to put into links, if others reach this machine by another one than where it listens
+    #[arg(long, value_name = "URL", requires = "share", help_heading = "Sharing")]
+    pub public: Option<String>,
+    /// Listen for peers here [default: the first free port from 6881 on all interfaces]
+    #[arg(long, value_name = "ADDR:PORT", requires = "share", help_heading = "Sharing")]
+    pub peer_listen: Option<SocketAddr>,
 }
 
 impl ServeArgs {
     /// Refuses the flags of parts that are not built yet.
     pub fn check(&self) -> Result<(), Failure> {
-        let flags = [("--proxy", !self.proxy.is_empty()), ("--share", self.share)];
+        let flags = [("--proxy", !self.proxy.is_empty())];
         if self.write && !(self.cgi.is_empty() && self.fastcgi.is_empty()) {
             return Err(Failure::usage(
                 "--write can't go with --cgi or --fastcgi: who may write files beside programs can change what they do",
             ));
+        }
+        if self.share && !(self.cgi.is_empty() && self.fastcgi.is_empty()) {
+            return Err(Failure::usage(
+                "--share can't go with --cgi or --fastcgi: programs would be given away as files",
+            ));
+        }
+        if self.share && self.auth.is_some() {
+            return Err(Failure::usage("--share can't go with --auth: peers ask nobody for a password"));
         }
         match flags.into_iter().find(|(_, given)| *given) {
             Some((flag, _)) => Err(Failure::unbuilt(flag)),

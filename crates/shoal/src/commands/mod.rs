@@ -73,7 +73,7 @@ async fn asynchronous(command: Command, global: Global, voice: Voice) -> Result<
         Command::Seed(args) => seed::run(args, &global, voice).await,
         Command::Get(args) => get::run(args, &global, voice).await,
         Command::Torrent(command) => torrent::run(command, voice).await,
-        Command::Serve(args) => serve::run(args, voice).await,
+        Command::Serve(args) => serve::run(args, &global, voice).await,
         Command::Tracker(args) => tracker::run(args, voice).await,
         other => Err(Failure::unbuilt(other.unbuilt().unwrap_or("this command"))),
     }

@@ -9,12 +9,12 @@ use crate::say::{Voice, fail, printable};
 use crate::{signals, source};
 use anyhow::{Context as _, bail};
 use base::{Metainfo, TorrentId};
-use node::{Add, Event, Listen, Node, NodeEvent, Target, What};
+use node::{Add, Event, Listen, Node, NodeError, NodeEvent, Target, What};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 /// Does what the command line says.
 pub async fn run(args: SeedArgs, global: &Global, voice: Voice) -> Result<(), Failure> {
@@ -44,7 +44,7 @@ pub async fn run(args: SeedArgs, global: &Global, voice: Voice) -> Result<(), Fa
         let added = node.add_all(first.into_iter().map(add).collect());
         for (name, id) in names.into_iter().zip(added) {
             match id {
-                Ok(id) => drop(seeds.names.insert(id, name)),
+                Ok(id) => seeds.names.put(id, name),
                 Err(error) => voice.warn(&error.to_string()),
             }
         }
@@ -56,49 +56,89 @@ pub async fn run(args: SeedArgs, global: &Global, voice: Voice) -> Result<(), Fa
         .await
         .context("reading the .torrents has failed")??;
     }
-    let result = seeds.watch(&node, &mut events, voice).await;
+    let result = seeds.watch(&node, &mut events, voice, &Line::new(voice)).await;
     session::end(&node, voice).await;
     result
+}
+
+/// The names of torrents, known to whoever adds some and to whoever tells of them.
+#[derive(Clone, Debug, Default)]
+pub struct Names(Arc<Mutex<BTreeMap<TorrentId, String>>>);
+
+impl Names {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TorrentId, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a torrent its name.
+    pub fn put(&self, id: TorrentId, name: String) {
+        self.lock().insert(id, name);
+    }
+
+    /// Adds a torrent under its name: nothing is told of it before that is known.
+    pub fn add(&self, node: &Node, add: Add, name: &str) -> Result<TorrentId, NodeError> {
+        let mut names = self.lock();
+        let id = node.add_all(vec![add]).pop().unwrap_or_else(|| Err(NodeError::Path("nothing was added".into())))?;
+        names.insert(id, name.to_owned());
+        Ok(id)
+    }
+
+    /// Forgets a torrent.
+    pub fn remove(&self, id: TorrentId) {
+        self.lock().remove(&id);
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
 }
 
 /// The torrents that a node seeds.
 #[derive(Debug, Default)]
 pub struct Seeds {
     /// Their names.
-    pub names: BTreeMap<TorrentId, String>,
+    pub names: Names,
+    /// Somebody looks after those that fail, and is told.
+    pub failed: Option<Arc<Notify>>,
     /// Those of which it was told that they are seeded.
     told: BTreeSet<TorrentId>,
     complaints: Complaints,
 }
 
 impl Seeds {
+    /// Those that somebody else adds, and looks after when they fail.
+    pub fn kept(names: Names, failed: Arc<Notify>) -> Self {
+        Seeds { names, failed: Some(failed), ..Seeds::default() }
+    }
+
     /// Tells how it goes until the user wants an end, or until none is left that can be seeded.
     pub async fn watch(
         &mut self,
         node: &Arc<Node>,
         events: &mut broadcast::Receiver<NodeEvent>,
         voice: Voice,
+        line: &Line,
     ) -> Result<(), Failure> {
-        let line = Line::new(voice);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
                 () = signals::stop() => return Ok(()),
                 event = events.recv() => match event {
-                    Ok(event) => self.take(&event, voice, &line),
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.catch_up(node, voice, &line),
+                    Ok(event) => self.take(&event, voice, line),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.catch_up(node, voice, line),
                     Err(broadcast::error::RecvError::Closed) => return Err(anyhow::anyhow!("the node has stopped").into()),
                 },
                 _ = tick.tick(), if line.is_shown() => line.set(self.line(node).await),
             }
-            if self.names.is_empty() {
+            if self.names.is_empty() && self.failed.is_none() {
                 return Err(Failure::Said);
             }
         }
     }
 
     fn take(&mut self, news: &NodeEvent, voice: Voice, line: &Line) {
-        let Some(name) = self.names.get(&news.torrent).cloned() else { return };
+        let Some(name) = self.names.lock().get(&news.torrent).cloned() else { return };
         match &news.event {
             Event::Complete { .. } if !self.told.insert(news.torrent) => {}
             Event::Complete { path } => {
@@ -110,7 +150,8 @@ impl Seeds {
             Event::Failed { error } => {
                 voice.object(&ErrorEvent { message: error });
                 line.above(|| fail(&printable(error)));
-                self.names.remove(&news.torrent);
+                self.names.remove(news.torrent);
+                self.failed.iter().for_each(|failed| failed.notify_one());
             }
             event => {
                 if let Some(text) = self.complaints.of(event) {
@@ -122,7 +163,7 @@ impl Seeds {
 
     /// So much happened at once that some of it was missed: the torrents themselves say how they stand.
     fn catch_up(&mut self, node: &Node, voice: Voice, line: &Line) {
-        let ids: Vec<TorrentId> = self.names.keys().filter(|id| !self.told.contains(id)).copied().collect();
+        let ids: Vec<TorrentId> = self.names.lock().keys().filter(|id| !self.told.contains(id)).copied().collect();
         for id in ids {
             if let Some(event) = node.outcome(id) {
                 self.take(&NodeEvent { torrent: id, event }, voice, line);

@@ -1,20 +1,26 @@
 //! `shoal serve`: the web server.
 
+mod shared;
+
 use super::Listening;
-use crate::args::ServeArgs;
+use crate::args::{Global, ServeArgs};
 use crate::failure::Failure;
 use crate::say::{Voice, printable};
 use crate::signals;
 use anyhow::Context as _;
+use shared::Shared;
 use std::path::Path;
 use std::sync::Arc;
-use web::{AccessLog, Auth, Folder, FolderOptions, Guarded, Limits, ProgramLimits, Programs, Serving, Website};
+use web::{
+    AccessLog, Auth, Folder, FolderOptions, Guarded, Limits, ProgramLimits, Programs, Serving, Website, WithSite,
+};
 
 /// Threads that answer; more than there are cores never help.
 const THREADS_MAX: usize = 1024;
+const NO_THREADS: &str = "can't serve: the system gives no threads";
 
 /// Does what the command line says.
-pub async fn run(args: ServeArgs, voice: Voice) -> Result<(), Failure> {
+pub async fn run(args: ServeArgs, global: &Global, voice: Voice) -> Result<(), Failure> {
     args.check()?;
     let options = FolderOptions {
         listing: !args.no_listing,
@@ -25,7 +31,14 @@ pub async fn run(args: ServeArgs, voice: Voice) -> Result<(), Failure> {
     let auth = args.auth.as_deref().map(|file| auth(file, &args.dir)).transpose()?;
     let listeners = super::listen(args.listen).await?;
     let bound = listeners.first().context("no listener")?.local_addr()?;
-    voice.object(&Listening { http: Some(bound), ..Listening::default() });
+    let shared = match args.share {
+        true => Some(Shared::open(&args, global, bound, voice).await?),
+        false => None,
+    };
+    voice.object(&match &shared {
+        Some(shared) => shared.listening(),
+        None => Listening { http: Some(bound), ..Listening::default() },
+    });
     voice.result(&format!("{} is at http://{bound}/", printable(&args.dir.display().to_string())));
     let log = args.access_log.as_deref().map(|path| log(path, args.log_addresses)).transpose()?;
     let mut programs = Programs::new(
@@ -39,11 +52,13 @@ pub async fn run(args: ServeArgs, voice: Voice) -> Result<(), Failure> {
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let limits =
         Limits { threads: threads.clamp(1, THREADS_MAX), connections: args.max_connections, ..Limits::default() };
-    let handler = Guarded { handler: Website { folder, programs }, auth };
-    web::serve(Serving { handler, limits, log }, listeners, signals::stop())
-        .await
-        .context("can't serve: the system gives no threads")?;
-    Ok(())
+    let site = shared.as_ref().map(|shared| shared.sharer.site.clone());
+    let handler = WithSite { site, handler: Guarded { handler: Website { folder, programs }, auth } };
+    let serving = Serving { handler, limits, log };
+    match shared {
+        Some(shared) => shared.serve(serving, listeners).await,
+        None => web::serve(serving, listeners, signals::stop()).await.context(NO_THREADS).map_err(Into::into),
+    }
 }
 
 /// Who may come in. The file must not be where it would be served.

@@ -178,6 +178,7 @@ async fn create(args: CreateArgs, voice: Voice) -> Result<(), Failure> {
         private: args.private,
         threads: threads(args.threads),
         digests: false,
+        leave_hidden: false,
     };
     let mut metainfo = make(&args.path, options, voice).await?.metainfo;
     metainfo.trackers = args.tracker.into_iter().map(|url| vec![url]).collect();

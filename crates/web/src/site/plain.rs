@@ -25,6 +25,7 @@ pub(super) fn later(name: &str) -> Response {
 
 /// The bytes of a file, or of the file at `path` in a folder.
 pub(super) async fn bytes(unmade: Arc<Unmade>, path: Option<&str>, headers: &HeaderMap, download: bool) -> Response {
+    let inside = |path| inside(path, unmade.leave_hidden);
     let Some(relative) = path.map_or(Some(PathBuf::new()), inside) else { return answer::not_found() };
     let name = path.unwrap_or(&unmade.name).rsplit('/').next().unwrap_or_default().to_owned();
     let open = tokio::task::spawn_blocking(move || {
@@ -42,8 +43,9 @@ pub(super) async fn bytes(unmade: Arc<Unmade>, path: Option<&str>, headers: &Hea
 }
 
 /// A path of a request that stays in its folder.
-fn inside(path: &str) -> Option<PathBuf> {
+fn inside(path: &str, leave_hidden: bool) -> Option<PathBuf> {
     let plain = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    let plain = plain && !(leave_hidden && path.split('/').any(|part| part.starts_with('.')));
     let path = Path::new(path);
     (plain && path.components().all(|c| matches!(c, Component::Normal(_)))).then(|| path.to_owned())
 }

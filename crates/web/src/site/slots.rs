@@ -17,6 +17,8 @@ pub struct Unmade {
     pub root: PathBuf,
     /// It is a file.
     pub single: bool,
+    /// What has a dot in front of its name is no part of it.
+    pub leave_hidden: bool,
 }
 
 /// What is under a name.
@@ -43,6 +45,10 @@ impl Slots {
 
     pub(super) fn find(&self, name: &str) -> Option<Slot> {
         self.read().get(name).cloned()
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.read().contains_key(name)
     }
 
     pub(super) fn items(&self) -> Vec<Arc<Item>> {
@@ -73,13 +79,12 @@ impl Slots {
     }
 
     /// Forgets the torrent of `item`, if it still has that name. True if so.
-    pub(super) fn unmake(&self, item: &Arc<Item>) -> bool {
+    pub(super) fn unmake(&self, item: &Arc<Item>, unmade: &Unmade) -> bool {
         let mut slots = self.write();
         let Some(slot) = slots.get_mut(&item.name) else { return false };
         let same = if let Slot::Ready(now) = slot { Arc::ptr_eq(now, item) } else { false };
         if same {
-            let (name, root, single) = (item.name.clone(), item.root.clone(), item.single);
-            *slot = Slot::Unmade(Arc::new(Unmade { name, root, single }));
+            *slot = Slot::Unmade(Arc::new(unmade.clone()));
         }
         same
     }

@@ -27,6 +27,11 @@ impl Glue {
         self.torrents.lock().unwrap_or_else(PoisonError::into_inner).insert(hashes, id);
     }
 
+    /// Answers for it no more.
+    pub fn remove(&self, hashes: InfoHashes) {
+        self.torrents.lock().unwrap_or_else(PoisonError::into_inner).remove(&hashes);
+    }
+
     async fn look(&self, hashes: InfoHashes) -> Option<Swarm> {
         let id = *self.torrents.lock().unwrap_or_else(PoisonError::into_inner).get(&hashes)?;
         let status = self.node.status(id).await?.torrent;
