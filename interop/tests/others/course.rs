@@ -12,11 +12,13 @@ use interop::process::{self, Process, run, until};
 use libtest_mimic::Trial;
 
 use crate::browser::{Browser, Driver, drive};
+use crate::databases::{mariadb, postgres};
 use crate::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let pairs = ["php", "python"].into_iter().flat_map(|l| ["sqlite", "postgres", "mariadb"].map(|d| (l, d)));
     let mut trials: Vec<Trial> = pairs.map(|(l, d)| trial(&format!("course/{l}-{d}"), move || course(l, d))).collect();
+    trials.push(trial("course/databases-that-run-already", already));
     trials.push(trial("course/says-what-is-missing", missing));
     trials.push(trial("course/is-nothing-for-root", root));
     trials
@@ -41,6 +43,8 @@ struct Site {
     language: &'static str,
     database: &'static str,
     address: String,
+    /// Further arguments of each start.
+    more: Vec<String>,
     process: Option<Process>,
 }
 
@@ -51,7 +55,7 @@ impl Site {
         run(Command::new("cp").arg("-r").arg(place::source("../examples/course")).arg(folder.path()))?;
         fs::copy(place::shoal()?, folder.path().join("shoal"))?;
         let address = format!("{}:8080", place.address(1));
-        Ok(Self { folder, language, database, address, process: None })
+        Ok(Self { folder, language, database, address, more: Vec::new(), process: None })
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -61,7 +65,7 @@ impl Site {
     fn command(&self, more: &[&str]) -> Command {
         let mut command = Command::new(self.file("run"));
         command.env("SHOAL", self.folder.path().join("shoal"));
-        command.args([self.language, self.database, "--listen", &self.address]).args(more);
+        command.args([self.language, self.database, "--listen", &self.address]).args(&self.more).args(more);
         command
     }
 
@@ -328,6 +332,42 @@ fn members(site: &Site) -> Result<String> {
         ensure!(all.contains(name), "{name} is no member: {all}");
     }
     Ok(all)
+}
+
+/// Databases that others started, over the network: both languages on the same one see the same.
+fn already() -> Result<()> {
+    let place = Place::new("course/already")?;
+    let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
+    let path = folder.path().display().to_string();
+    let (first, url) = postgres(&place, &path, &place.address(2))?;
+    let (second, other) = mariadb(&place, &path, &place.address(2))?;
+    for (database, mut server, url, port) in [("postgres", first, url, 5432), ("mariadb", second, other, 3306)] {
+        until(UP, "the database to listen", || {
+            server.alive()?;
+            Ok(std::net::TcpStream::connect((place.address(2), port)).is_ok())
+        })?;
+        let mut before = String::new();
+        for language in ["php", "python"] {
+            let mut site = Site::new(&place, language, "sqlite")?;
+            site.more = vec!["--db".to_owned(), url.clone()];
+            let result = (|| {
+                site.start(&place)?;
+                let (cookie, token) = begin(&site)?;
+                let (page, name) = ("course.EXT?code=4022", format!("name=by {language}"));
+                ensure!(site.curl(&[], page)?.contains(&before), "what was joined before is not there");
+                let status = site.status(&["-b", &cookie, "-d", &token, "-d", &name], page)?;
+                ensure!(status == "303", "{name} on {database} ends with {status}");
+                before = format!("<li>by {language}</li>");
+                ensure!(site.curl(&[], page)?.contains(&before), "{name} is not there");
+                site.stop()
+            })();
+            result.map_err(|error: Error| error.context(site.logs()))?;
+        }
+        server.kill();
+    }
+    place.succeeded();
+    Ok(())
 }
 
 /// Runs it where something is hidden by an empty folder; gives what it says.

@@ -3,6 +3,7 @@
 
 mod browser;
 mod course;
+mod databases;
 mod doors;
 mod errors;
 mod examples;
