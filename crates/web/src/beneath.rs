@@ -1,8 +1,10 @@
 //! Opens files beneath a folder: nothing that happens to the folder meanwhile leads out of it.
 
+use crate::stamp::Stamp;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,11 @@ impl Root {
             // No symbolic link is needed on the way to what is written.
             false => openat(folder, name, flags | OFlags::NOFOLLOW, Mode::empty()),
         }
+    }
+
+    /// What is called `path`, relative and not through a link at its end. Folders on the way are the caller's to judge.
+    pub(crate) fn stat(&self, path: &CStr) -> Result<Stamp, Errno> {
+        rustix::fs::statat(&self.folder, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| Stamp::of_stat(&stat))
     }
 
     /// Opens the file or folder `path`, which must not be empty and must be relative, for reading.

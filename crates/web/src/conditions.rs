@@ -26,6 +26,11 @@ pub(crate) enum Verdict {
     Failed,
 }
 
+/// Whether anything but the whole, as it is, may be the answer.
+pub(crate) fn are_made(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name == header::RANGE || name.as_str().starts_with("if-"))
+}
+
 /// Judges the conditions, in the order of section 13.2.2.
 pub(crate) fn judge(headers: &HeaderMap, version: &Version) -> Verdict {
     if let Some(tags) = text(headers, header::IF_MATCH) {

@@ -4,27 +4,31 @@
 //! begin with a dot are not served, but for `.well-known` (RFC 8615).
 
 mod encoding;
+mod hot;
 mod listing;
 mod path;
 mod put;
 
 use crate::answer::{self, Facts, kind};
 use crate::beneath::Root;
-use crate::body::{InMemory, OpenFile};
+use crate::body::{InMemory, OpenFile, Source};
 use crate::conditions::Version;
 use crate::serve::Handler;
+use crate::stamp::Stamp;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Method, StatusCode, request};
 use axum::response::Response;
+use encoding::Coding;
 pub(crate) use path::Place;
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Files up to this size are read at once and sent from memory.
 const SMALL: u64 = 64 << 10;
@@ -62,6 +66,7 @@ struct Inner {
     root: Root,
     options: FolderOptions,
     writing: Option<put::Writing>,
+    hot: hot::Hot,
 }
 
 impl Handler for Folder {
@@ -112,7 +117,12 @@ impl Folder {
     /// If it is none, or can't be opened.
     pub fn new(path: &Path, options: FolderOptions) -> io::Result<Self> {
         let root = if options.follow { Root::loose(path)? } else { Root::new(path)? };
-        Ok(Folder(Arc::new(Inner { root, options, writing: options.write.map(put::Writing::new) })))
+        Ok(Folder(Arc::new(Inner {
+            root,
+            options,
+            writing: options.write.map(put::Writing::new),
+            hot: hot::Hot::new(),
+        })))
     }
 
     /// Where its files are opened.
@@ -139,6 +149,12 @@ impl Folder {
 
     /// Files are looked up at once, which takes microseconds; reading what is in a folder may take longer.
     async fn look(&self, parts: &request::Parts) -> Response {
+        if parts.method == Method::GET || parts.method == Method::HEAD {
+            let kept = self.0.hot.answer(&self.0.root, parts.uri.path(), &parts.headers);
+            if let Some(response) = kept {
+                return response;
+            }
+        }
         if !parts.uri.path().ends_with('/') {
             return self.0.respond(parts);
         }
@@ -177,7 +193,7 @@ impl Inner {
         match (metadata.is_dir(), metadata.is_file(), place.is_folder()) {
             (true, _, true) => self.folder(place, &file, parts),
             (true, _, false) => Ok(answer::moved(&place.as_folder(parts.uri.query()))),
-            (false, true, false) => self.file(place.path(), file, &metadata, &parts.headers),
+            (false, true, false) => self.file(place.path(), file, &metadata, parts),
             _ => Err(Trouble::Missing),
         }
     }
@@ -189,7 +205,7 @@ impl Inner {
                 Ok(file) => {
                     let metadata = file.metadata()?;
                     if metadata.is_file() {
-                        return self.file(&path, file, &metadata, &parts.headers);
+                        return self.file(&path, file, &metadata, parts);
                     }
                 }
                 Err(Trouble::Missing) => {}
@@ -203,42 +219,50 @@ impl Inner {
     }
 
     /// Answers with a file, or with the best of its compressed forms that lie beside it.
-    fn file(&self, path: &Path, file: File, metadata: &Metadata, headers: &HeaderMap) -> Result<Response, Trouble> {
-        let kind = kind(&path.to_string_lossy());
-        let accepted = encoding::Accepted::of(headers);
+    fn file(&self, path: &Path, file: File, metadata: &Metadata, parts: &request::Parts) -> Result<Response, Trouble> {
+        let accepted = encoding::Accepted::of(&parts.headers);
         let (mut best, mut varies) = (None, false);
         for coding in encoding::CODINGS {
-            let mut name = path.as_os_str().to_owned();
-            name.push(coding.extension);
             // Of a form that is older than the file nobody knows what it is of.
-            let form = self.root.open(&PathBuf::from(name)).ok().and_then(|f| f.metadata().ok().map(|m| (f, m)));
+            let form = self.root.open(&coding.beside(path)).ok().and_then(|f| f.metadata().ok().map(|m| (f, m)));
             let Some((form, about)) = form.filter(|(_, m)| m.is_file() && newer(m, metadata)) else { continue };
             varies = true;
             if best.is_none() && accepted.allows(coding) {
                 best = Some((coding, form, about));
             }
         }
-        let mut builder = axum::http::Response::builder();
-        if varies {
-            builder = builder.header(header::VARY, "accept-encoding");
+        let now = SystemTime::now();
+        let settled = metadata.len() <= SMALL && Stamp::of(metadata).is_settled(now);
+        if settled && self.hot.is_wanted(parts.uri.path()) {
+            self.hot.keep(&self.root, parts.uri.path(), path, now);
         }
-        let (file, metadata) = match &best {
-            Some((coding, form, about)) => {
-                builder = builder.header(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name));
-                (form.try_clone()?, about)
-            }
-            None => (file, metadata),
+        let (coding, file, metadata) = match &best {
+            Some((coding, form, about)) => (Some(*coding), form.try_clone()?, about),
+            None => (None, file, metadata),
         };
+        let kind = kind(&path.to_string_lossy());
         let facts = Facts { version: version(metadata), kind, len: metadata.len() };
         if facts.len > SMALL {
-            return Ok(answer::deliver(headers, builder, &facts, OpenFile(file)));
+            return Ok(present(&parts.headers, varies, coding, &facts, OpenFile(file)));
         }
         let mut bytes = Vec::with_capacity(facts.len as usize);
         file.take(facts.len).read_to_end(&mut bytes)?;
         // One that has become shorter since it was opened has the length that it has.
         let facts = Facts { len: bytes.len() as u64, ..facts };
-        Ok(answer::deliver(headers, builder, &facts, InMemory(bytes.into())))
+        Ok(present(&parts.headers, varies, coding, &facts, InMemory(bytes.into())))
     }
+}
+
+/// One form of a file; whether there are others, too, caches must know.
+fn present(headers: &HeaderMap, varies: bool, coding: Option<&Coding>, facts: &Facts, source: impl Source) -> Response {
+    let mut builder = axum::http::Response::builder();
+    if varies {
+        builder = builder.header(header::VARY, "accept-encoding");
+    }
+    if let Some(coding) = coding {
+        builder = builder.header(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name));
+    }
+    answer::deliver(headers, builder, facts, source)
 }
 
 fn newer(form: &Metadata, original: &Metadata) -> bool {

@@ -5,6 +5,7 @@
 //! settled, that is clearly older than the moment at which it was taken. (A program that writes through a shared memory map is seen as
 //! late as by every other reader of such times, and by everybody who keeps an entity tag.)
 
+use rustix::fs::{FileType, Stat};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -35,6 +36,22 @@ impl Stamp {
         }
     }
 
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast, reason = "the widths differ between platforms")]
+    pub(crate) fn of_stat(stat: &Stat) -> Self {
+        Stamp {
+            dev: stat.st_dev as u64,
+            ino: stat.st_ino as u64,
+            mode: stat.st_mode as u32,
+            len: stat.st_size as u64,
+            written: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.mode)
+    }
+
     /// The last change lies so far before `now` that any further one has another time.
     pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
         let Ok(now) = now.duration_since(UNIX_EPOCH) else { return false };
@@ -56,6 +73,8 @@ mod tests {
         let stamp = || Stamp::of(&std::fs::metadata(&path).unwrap());
         std::fs::write(&path, "one").unwrap();
         let one = stamp();
+        assert_eq!(one, Stamp::of_stat(&rustix::fs::stat(&path).unwrap()));
+        assert_eq!(one.kind(), FileType::RegularFile);
         std::fs::write(&path, "other").unwrap();
         assert_ne!(stamp(), one);
         std::fs::write(dir.path().join("b"), "other").unwrap();

@@ -2,12 +2,22 @@
 
 use crate::accept;
 use axum::http::{HeaderMap, header};
+use std::path::{Path, PathBuf};
 
 /// A content coding and the extension of its files.
 #[derive(Debug, PartialEq)]
 pub(super) struct Coding {
     pub(super) name: &'static str,
     pub(super) extension: &'static str,
+}
+
+impl Coding {
+    /// The file with this form of another.
+    pub(super) fn beside(&self, path: &Path) -> PathBuf {
+        let mut name = path.as_os_str().to_owned();
+        name.push(self.extension);
+        name.into()
+    }
 }
 
 /// The best first.
