@@ -1,5 +1,6 @@
 //! Bodies that are read while they are sent: bytes of a source, and words between them.
 
+use crate::promise::{self, Outbox};
 use axum::body::{Body, Bytes, HttpBody as _};
 use futures_util::stream;
 use std::collections::VecDeque;
@@ -20,6 +21,14 @@ pub(crate) trait Source: Send + 'static {
     /// If they can't be had; the response breaks off then, which every client notices.
     fn read(&mut self, range: Range<u64>) -> io::Result<Bytes>;
 
+    /// A body of these parts that needs no memory, where the source has one.
+    fn promised(self, segments: VecDeque<Segment>) -> Result<Body, (Self, VecDeque<Segment>)>
+    where
+        Self: Sized,
+    {
+        Err((self, segments))
+    }
+
     /// Reading takes no time: no thread that may block is needed.
     fn is_quick(&self) -> bool {
         false
@@ -32,9 +41,27 @@ pub(crate) struct OpenFile(pub(crate) File);
 
 impl Source for OpenFile {
     fn read(&mut self, range: Range<u64>) -> io::Result<Bytes> {
-        let mut chunk = vec![0; (range.end - range.start).min(CHUNK) as usize];
-        self.0.read_exact_at(&mut chunk, range.start)?;
-        Ok(chunk.into())
+        read(&self.0, range)
+    }
+}
+
+fn read(file: &File, range: Range<u64>) -> io::Result<Bytes> {
+    let mut chunk = vec![0; (range.end - range.start).min(CHUNK) as usize];
+    file.read_exact_at(&mut chunk, range.start)?;
+    Ok(chunk.into())
+}
+
+/// An open file that goes out through the socket's own buffer.
+#[derive(Debug)]
+pub(crate) struct FileTo(pub(crate) File, pub(crate) Outbox);
+
+impl Source for FileTo {
+    fn read(&mut self, range: Range<u64>) -> io::Result<Bytes> {
+        read(&self.0, range)
+    }
+
+    fn promised(self, segments: VecDeque<Segment>) -> Result<Body, (Self, VecDeque<Segment>)> {
+        Ok(promise::body(self.1, self.0, segments))
     }
 }
 
@@ -62,7 +89,7 @@ pub(crate) enum Segment {
 }
 
 impl Segment {
-    fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match self {
             Segment::Text(text) => text.len() as u64,
             Segment::Range(range) => range.end - range.start,
@@ -99,8 +126,11 @@ impl<S: Source> State<S> {
 
 /// The segments one after the other.
 pub(crate) fn of(source: impl Source, segments: Vec<Segment>) -> Body {
-    let mut left: VecDeque<Segment> = segments.into_iter().filter(|s| s.len() > 0).collect();
-    let mut source = source;
+    let left: VecDeque<Segment> = segments.into_iter().filter(|s| s.len() > 0).collect();
+    let (mut source, mut left) = match source.promised(left) {
+        Ok(body) => return body,
+        Err(parts) => parts,
+    };
     if source.is_quick() {
         let mut one = State { source, left };
         if one.left.len() == 1 {

@@ -11,8 +11,9 @@ mod put;
 
 use crate::answer::{self, Facts, kind};
 use crate::beneath::Root;
-use crate::body::{InMemory, OpenFile, Source};
+use crate::body::{FileTo, InMemory, OpenFile, Source};
 use crate::conditions::Version;
+use crate::promise::Outbox;
 use crate::serve::Handler;
 use crate::stamp::Stamp;
 use axum::body::Body;
@@ -243,7 +244,10 @@ impl Inner {
         let kind = kind(&path.to_string_lossy());
         let facts = Facts { version: version(metadata), kind, len: metadata.len() };
         if facts.len > SMALL {
-            return Ok(present(&parts.headers, varies, coding, &facts, OpenFile(file)));
+            return Ok(match parts.extensions.get::<Outbox>() {
+                Some(outbox) => present(&parts.headers, varies, coding, &facts, FileTo(file, outbox.clone())),
+                None => present(&parts.headers, varies, coding, &facts, OpenFile(file)),
+            });
         }
         let mut bytes = Vec::with_capacity(facts.len as usize);
         file.take(facts.len).read_to_end(&mut bytes)?;

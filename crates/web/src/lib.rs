@@ -26,6 +26,7 @@ mod mirrors;
 mod page;
 mod patience;
 mod programs;
+mod promise;
 mod range;
 mod say;
 mod serve;

@@ -1,20 +1,28 @@
-//! A stream whose reader must keep reading: writing fails once nothing could be written for a while.
+//! The socket of a client: writing fails once nothing could be written for a while, and promised bytes of files are fetched here.
 
+use crate::promise::{CHUNK, Next, Outbox, Promised, Read, read_at_once, read_slowly};
+use std::cell::RefCell;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
 /// Bytes that are copied rather than sent from several places.
 const TOGETHER: usize = 4 << 10;
 
+thread_local! {
+    /// What is read from files passes through here on its way to a socket; what the socket does not take is read again.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; TOGETHER + CHUNK].into());
+}
+
 /// Puts short pieces one behind the other, and says how long that is. None: they are too long.
-fn joined(bufs: &[IoSlice<'_>], into: &mut [u8; TOGETHER]) -> Option<usize> {
-    let len = bufs.iter().map(|b| b.len()).sum::<usize>();
+fn joined(bufs: &[IoSlice<'_>], into: &mut [u8]) -> Option<usize> {
+    let len = len(bufs);
     let mut rest = into.get_mut(..len)?;
     for buf in bufs {
         let (here, behind) = rest.split_at_mut(buf.len());
@@ -31,11 +39,23 @@ pub(crate) struct Patient {
     limit: Duration,
     /// Runs while a write waits.
     until: Option<Pin<Box<Sleep>>>,
+    outbox: Outbox,
+    slow: Slow,
+}
+
+/// Bytes of a file that a disk had to be waited for.
+#[derive(Debug, Default)]
+enum Slow {
+    #[default]
+    None,
+    Reading(JoinHandle<io::Result<Vec<u8>>>),
+    /// They begin there.
+    Here(u64, Vec<u8>),
 }
 
 impl Patient {
-    pub(crate) fn new(stream: TcpStream, limit: Duration) -> Self {
-        Patient { stream, limit, until: None }
+    pub(crate) fn new(stream: TcpStream, limit: Duration, outbox: Outbox) -> Self {
+        Patient { stream, limit, until: None, outbox, slow: Slow::None }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -50,6 +70,91 @@ impl Patient {
             Poll::Pending => Poll::Pending,
         }
     }
+
+    fn write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.outbox.next(bufs)? {
+            Next::Plain => self.plain(cx, bufs),
+            Next::Promise { before, promised } => {
+                let before = &bufs[..before];
+                let ahead = len(before);
+                if ahead > TOGETHER || (ahead > 0 && matches!(self.slow, Slow::Here(..))) {
+                    return self.plain(cx, before);
+                }
+                let sent = ready!(self.promised(cx, before, &promised)).inspect_err(|error| {
+                    tracing::warn!("a response breaks off: {error}");
+                })?;
+                self.outbox.kept(sent.saturating_sub(ahead) as u64);
+                Poll::Ready(Ok(sent))
+            }
+        }
+    }
+
+    fn plain(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        // A head and a short body leave cheaper as one piece.
+        let mut one = [0; TOGETHER];
+        match joined(bufs, &mut one) {
+            Some(len) => Pin::new(&mut self.stream).poll_write(cx, &one[..len]),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    /// Sends what comes before, which is short, and bytes of a file.
+    fn promised(
+        &mut self,
+        cx: &mut Context<'_>,
+        before: &[IoSlice<'_>],
+        promised: &Promised,
+    ) -> Poll<io::Result<usize>> {
+        let (at, want) = (promised.at, promised.len as usize);
+        loop {
+            match &mut self.slow {
+                Slow::None => {
+                    // Nothing is read for a socket that has no room.
+                    ready!(self.stream.poll_write_ready(cx))?;
+                    let stream = Pin::new(&mut self.stream);
+                    let sent = BUFFER.with_borrow_mut(|buffer| {
+                        let head = joined(before, &mut buffer[..TOGETHER]).unwrap_or(0);
+                        match read_at_once(&promised.file, at, &mut buffer[head..head + want])? {
+                            Read::Bytes(n) => stream.poll_write(cx, &buffer[..head + n]).map_ok(Some),
+                            Read::Slow => Poll::Ready(Ok(None)),
+                        }
+                    });
+                    if let Some(sent) = ready!(sent)? {
+                        return Poll::Ready(Ok(sent));
+                    }
+                    let file = promised.file.clone();
+                    self.slow = Slow::Reading(tokio::task::spawn_blocking(move || read_slowly(&file, at, want)));
+                }
+                Slow::Reading(reading) => {
+                    let read = ready!(Pin::new(reading).poll(cx));
+                    self.slow = Slow::None;
+                    self.slow = Slow::Here(at, read.map_err(io::Error::other)??);
+                }
+                Slow::Here(from, bytes) => {
+                    let rest = at.checked_sub(*from).and_then(|skip| bytes.get(skip as usize..)).unwrap_or_default();
+                    if rest.is_empty() {
+                        self.slow = Slow::None;
+                        continue;
+                    }
+                    // A head that waits goes first.
+                    let sent = match len(before) {
+                        0 => Pin::new(&mut self.stream).poll_write(cx, &rest[..rest.len().min(want)]),
+                        _ => self.plain(cx, before),
+                    };
+                    // By the time that there is room the disk need not be waited for again, mostly.
+                    if sent.is_pending() {
+                        self.slow = Slow::None;
+                    }
+                    return sent;
+                }
+            }
+        }
+    }
+}
+
+/// Bytes in all.
+fn len(bufs: &[IoSlice<'_>]) -> usize {
+    bufs.iter().map(|b| b.len()).sum()
 }
 
 impl AsyncRead for Patient {
@@ -60,7 +165,7 @@ impl AsyncRead for Patient {
 
 impl AsyncWrite for Patient {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let result = self.write(cx, &[IoSlice::new(buf)]);
         self.watch(cx, result)
     }
 
@@ -69,12 +174,7 @@ impl AsyncWrite for Patient {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // A head and a short body leave cheaper as one piece.
-        let mut one = [0; TOGETHER];
-        let result = match joined(bufs, &mut one) {
-            Some(len) => Pin::new(&mut self.stream).poll_write(cx, &one[..len]),
-            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
-        };
+        let result = self.write(cx, bufs);
         self.watch(cx, result)
     }
 
@@ -113,12 +213,69 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let mut stream = Patient::new(stream, Duration::from_secs(60));
+        let mut stream = Patient::new(stream, Duration::from_secs(60), Outbox::default());
         let error = loop {
             if let Err(error) = stream.write_all(&[0; 1 << 16]).await {
                 break error;
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// Sends promised bytes as HTTP does, piece by piece, and gives what came at the other end.
+    async fn sent(file: std::fs::File, promises: &[(u64, usize)]) -> io::Result<Vec<u8>> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let mut client = TcpStream::connect(listener.local_addr()?).await?;
+        let (stream, _) = listener.accept().await?;
+        let reading = tokio::spawn(async move {
+            let mut all = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut client, &mut all).await.map(|_| all)
+        });
+        let outbox = Outbox::default();
+        let mut stream = Patient::new(stream, Duration::from_secs(60), outbox.clone());
+        let file = std::sync::Arc::new(file);
+        for (number, (at, len)) in promises.iter().enumerate() {
+            let head = format!("{number}:");
+            let promise = outbox.promise(&file, *at, *len);
+            let (mut head, mut rest) = (head.as_bytes(), &promise[..]);
+            while !rest.is_empty() {
+                let bufs = [IoSlice::new(head), IoSlice::new(rest)];
+                let n = std::future::poll_fn(|cx| Pin::new(&mut stream).poll_write_vectored(cx, &bufs)).await?;
+                rest = &rest[n.saturating_sub(head.len())..];
+                head = &head[n.min(head.len())..];
+            }
+        }
+        drop(stream);
+        reading.await?
+    }
+
+    #[tokio::test]
+    async fn promised_bytes_are_those_of_the_file() {
+        let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, &bytes).unwrap();
+        let promises = [(0, CHUNK), (5, 1), (2_999_990, 10), (1_000_000, CHUNK), (1, CHUNK - 1)];
+        let wanted: Vec<u8> = promises.iter().enumerate().fold(Vec::new(), |mut all, (number, (at, len))| {
+            all.extend(format!("{number}:").bytes());
+            all.extend(&bytes[*at as usize..*at as usize + len]);
+            all
+        });
+        assert!(sent(file.try_clone().unwrap(), &promises).await.unwrap() == wanted);
+        // It has become shorter: what is not there is not made up.
+        let error = sent(file, &[(2_999_990, 11)]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    /// What is in /proc can only be read by waiting for it.
+    #[tokio::test]
+    async fn what_has_to_be_waited_for_comes_too() {
+        let (path, mut into) = ("/proc/version", [0; 9]);
+        let bytes = std::fs::read(path).unwrap();
+        let file = || std::fs::File::open(path).unwrap();
+        assert!(matches!(read_at_once(&file(), 0, &mut into), Ok(Read::Slow)));
+        let (all, half) = (bytes.len(), bytes.len() / 2);
+        let wanted = [b"0:", &bytes[..], b"1:", &bytes[half..]].concat();
+        assert!(sent(file(), &[(0, all), (half as u64, all - half)]).await.unwrap() == wanted);
+        assert!(sent(file(), &[(0, all + 1)]).await.is_err(), "shorter than it said");
     }
 }

@@ -7,6 +7,7 @@ use crate::answer::refuse;
 use crate::crew::Crew;
 use crate::log::AccessLog;
 use crate::message;
+use crate::promise::Outbox;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Request as HttpRequest, StatusCode, header};
@@ -154,8 +155,11 @@ pub(crate) async fn connection<H: Handler>(
 ) {
     let _ = stream.set_nodelay(true);
     let limits = serving.limits;
-    let service = service_fn(move |request: HttpRequest<Incoming>| {
+    let outbox = Outbox::default();
+    let (of_requests, of_socket) = (outbox.clone(), outbox);
+    let service = service_fn(move |mut request: HttpRequest<Incoming>| {
         let serving = serving.clone();
+        request.extensions_mut().insert(of_requests.clone());
         async move {
             let entry = serving.log.as_ref().map(|log| log.begin(&request, from.ip()));
             let response = answer(&serving.handler, request, from).await;
@@ -165,7 +169,7 @@ pub(crate) async fn connection<H: Handler>(
             })
         }
     });
-    let io = TokioIo::new(crate::patience::Patient::new(stream, limits.write_time));
+    let io = TokioIo::new(crate::patience::Patient::new(stream, limits.write_time, of_socket));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)

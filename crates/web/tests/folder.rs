@@ -10,6 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use web::{AccessLog, Folder, FolderOptions, Limits, Serving};
 
@@ -373,4 +374,59 @@ async fn requests_that_are_not_what_they_seem() {
         let answers = answer.text().matches("HTTP/1.1").count();
         assert!(answer.status >= 400 && answers == 0, "{smuggled:?}: {} and {answers} more", answer.status);
     }
+}
+
+/// Answers one behind the other on one connection, some of files that the socket fetches, some from memory, read slowly.
+#[tokio::test]
+async fn answers_follow_each_other_to_whoever_reads_slowly() {
+    let yard = Yard::new(FolderOptions::default()).await;
+    let mut stream = tokio::net::TcpStream::connect(yard.addr).await.unwrap();
+    let ask = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n{more}\r\n");
+    let requests = [
+        ask("/big.bin", ""),
+        ask("/a.txt", ""),
+        ask("/big.bin", "Range: bytes=100000-1999999\r\n"),
+        ask("/big.bin", "Range: bytes=0-9,500000-899999,-10\r\n"),
+        ask("/missing", ""),
+        ask("/big.bin", "Connection: close\r\n"),
+    ];
+    stream.write_all(requests.concat().as_bytes()).await.unwrap();
+    let mut raw = Vec::new();
+    loop {
+        let before = raw.len();
+        let mut some = vec![0; 50_000];
+        let n = stream.read(&mut some).await.unwrap();
+        raw.extend(&some[..n]);
+        if raw.len() == before {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let mut rest = &raw[..];
+    for wanted in [&big()[..], b"hello", &big()[100_000..2_000_000]] {
+        let end = rest.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        assert!(rest[end..].starts_with(wanted));
+        rest = &rest[end + wanted.len()..];
+    }
+    let end = rest.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    assert!(String::from_utf8_lossy(&rest[..end]).contains("multipart/byteranges"));
+    let large = rest.windows(400_000).position(|w| w[..9] == big()[500_000..500_009] && w == &big()[500_000..900_000]);
+    rest = &rest[large.unwrap() + 400_000..];
+    assert!(String::from_utf8_lossy(&rest[..2000]).contains("404 Not Found"));
+    assert!(rest.ends_with(&big()));
+}
+
+#[tokio::test]
+async fn a_file_that_becomes_shorter_breaks_off() {
+    let yard = Yard::new(FolderOptions::default()).await;
+    let path = yard.dir.path().join("www/big.bin");
+    std::fs::write(&path, vec![7; 60_000_000]).unwrap();
+    let mut stream = tokio::net::TcpStream::connect(yard.addr).await.unwrap();
+    stream.write_all(b"GET /big.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut raw = vec![0; 1000];
+    stream.read_exact(&mut raw).await.unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(30_000_000).unwrap();
+    let _ = stream.read_to_end(&mut raw).await;
+    let reply = common::parse(&raw).unwrap();
+    assert!(reply.status == 200 && !reply.whole && reply.body.iter().all(|b| *b == 7), "{}", reply.body.len());
 }
