@@ -15,6 +15,7 @@ mod net;
 pub mod node;
 mod pool;
 mod rope;
+pub mod split;
 pub mod state;
 pub mod tracker_server;
 

@@ -3,12 +3,15 @@
 use crate::say::Voice;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use node::disk::check::Meter;
+use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Bars appear after this time: what is quicker needs none.
 const QUIET_TIME: Duration = Duration::from_secs(1);
+/// How often programs are told.
+const TOLD: Duration = Duration::from_secs(1);
 /// How often a bar is drawn.
 const STEP: Duration = Duration::from_millis(100);
 
@@ -65,6 +68,65 @@ pub async fn metered<T: Send + 'static>(
             }
         }
     }
+}
+
+/// How far something is.
+#[derive(Clone, Copy, Debug)]
+pub struct Far {
+    /// What it does.
+    pub what: &'static str,
+    /// Bytes done.
+    pub bytes: u64,
+    /// Bytes there are.
+    pub total: u64,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename = "progress")]
+struct Progress {
+    bytes: u64,
+    total: u64,
+    rate: u64,
+}
+
+/// Follows work that says how far it is: with a bar, or with an object a second. None if `stop` is done first.
+pub async fn followed<T>(
+    voice: Voice,
+    far: impl Fn() -> Far,
+    stop: impl Future<Output = ()>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::pin!(stop, work);
+    let started = tokio::time::Instant::now();
+    let mut tick = tokio::time::interval(if voice.json { TOLD } else { STEP });
+    let mut drawn: Option<(&str, ProgressBar)> = None;
+    let mut before = 0;
+    let result = loop {
+        tokio::select! {
+            result = &mut work => break Some(result),
+            () = &mut stop => break None,
+            _ = tick.tick() => {
+                let Far { what, bytes, total } = far();
+                if voice.json && started.elapsed() >= TOLD {
+                    let rate = bytes.saturating_sub(before) / TOLD.as_secs().max(1);
+                    voice.object(&Progress { bytes, total, rate });
+                    before = bytes;
+                }
+                if started.elapsed() > QUIET_TIME {
+                    if let Some((_, old)) = drawn.take_if(|(drawn, _)| *drawn != what) {
+                        old.finish_and_clear();
+                    }
+                    let (_, bar) = drawn.get_or_insert_with(|| (what, bar(voice, what, total)));
+                    bar.set_length(total);
+                    bar.set_position(bytes);
+                }
+            }
+        }
+    };
+    if let Some((_, bar)) = drawn {
+        bar.finish_and_clear();
+    }
+    result
 }
 
 /// A line at the bottom of the terminal that says how it goes; nothing where nobody looks.

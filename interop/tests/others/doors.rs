@@ -17,7 +17,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// What `shoal passwd` makes of a password that is piped in.
-fn line(place: &Place, name: &str, password: &str) -> Result<String> {
+pub(crate) fn line(place: &Place, name: &str, password: &str) -> Result<String> {
     let mut command = shoal::command(place, "state-passwd")?;
     let mut child = command.args(["passwd", name]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     child.stdin.take().context("no input")?.write_all(format!("{password}\n").as_bytes())?;

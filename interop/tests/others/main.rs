@@ -12,6 +12,7 @@ mod magnets;
 mod page;
 mod pairs;
 mod share;
+mod split;
 mod trouble;
 mod web;
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         trouble::trials(),
         errors::trials(),
         share::trials(),
+        split::trials(),
         web::trials(),
         doors::trials(),
         examples::trials(),

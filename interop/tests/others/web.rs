@@ -71,7 +71,7 @@ fn php_fpm(place: &Place) -> Result<Process> {
     Ok(process)
 }
 
-fn up(address: &str) -> Result<()> {
+pub(crate) fn up(address: &str) -> Result<()> {
     until(UP, "a web server to listen", || Ok(std::net::TcpStream::connect(address).is_ok()))
 }
 

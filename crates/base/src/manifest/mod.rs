@@ -32,7 +32,7 @@ pub use error::{ManifestError, PlaceFault};
 pub use place::Place;
 
 use crate::metainfo::names;
-use crate::{BLOCK_SIZE, Checks, Geometry, Layout, Plan, WholeDigest};
+use crate::{BLOCK_SIZE, Checks, Geometry, Hex, Layout, Plan, WholeDigest};
 use std::collections::BTreeMap;
 
 /// The media type of a manifest.
@@ -121,11 +121,11 @@ impl Manifest {
         }
     }
 
-    /// What part `number` of the file `name` is called where it lies: `NAME.007`. The longest names are cut, so that a
-    /// temporary name fits, too.
-    pub fn part_name(name: &str, number: usize) -> String {
-        let name = &name[..name.floor_char_boundary(names::TOP_MAX - 20)];
-        format!("{name}.{number:03}")
+    /// What part `number` is called where it lies: `NAME.DIGEST.007`, with the first digits of the file's SHA-256, so that another
+    /// file of this name, or another state of it, does not take its place. The longest names are cut.
+    pub fn part_name(&self, number: usize) -> String {
+        let name = &self.name[..self.name.floor_char_boundary(names::TOP_MAX - 20)];
+        format!("{name}.{}.{number:03}", Hex(&self.sha256[..4]))
     }
 
     /// The folders that parts are in, each with the numbers of its parts and where they lie: one is a server to fetch from.

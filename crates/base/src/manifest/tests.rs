@@ -283,10 +283,11 @@ fn limits() {
 
 #[test]
 fn parts_have_names() {
-    assert_eq!(Manifest::part_name("a.iso", 7), "a.iso.007");
-    assert_eq!(Manifest::part_name("a.iso", 12345), "a.iso.12345");
-    let long = Manifest::part_name(&"\u{e9}".repeat(125), 65535);
-    assert!(long.len() <= 250 && long.ends_with("\u{e9}.65535"), "{long}");
+    let manifest = Manifest { sha256: [0xab; 32], ..example() };
+    assert_eq!(manifest.part_name(7), "disk.iso.abababab.007");
+    assert_eq!(manifest.part_name(12345), "disk.iso.abababab.12345");
+    let long = Manifest { name: "\u{e9}".repeat(125), ..manifest }.part_name(65535);
+    assert!(long.len() <= 250 && long.ends_with("\u{e9}.abababab.65535"), "{long}");
 }
 
 fn manifests() -> impl Strategy<Value = Manifest> {

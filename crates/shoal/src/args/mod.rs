@@ -5,11 +5,13 @@
 
 mod network;
 mod serve;
+mod split;
 mod torrent;
 mod transfer;
 
 pub use network::NetworkArgs;
 pub use serve::{PasswdArgs, ServeArgs};
+pub use split::{CutArgs, RepairArgs, SplitArgs, SplitCommand};
 pub use torrent::{CreateArgs, MagnetArgs, ShowArgs, TorrentCommand, VerifyArgs};
 pub use transfer::{Format, GetArgs, LabCommand, LabRunArgs, SeedArgs, ShareArgs, TrackerArgs};
 
@@ -68,6 +70,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make a line for the file of `serve --auth`; the password is asked for, or read from standard input
     Passwd(PasswdArgs),
+    /// Cut a file into parts, and place them on several servers or folders
+    Split(SplitArgs),
     /// Experiments in virtual time
     #[command(subcommand)]
     Lab(LabCommand),
@@ -88,9 +92,6 @@ pub enum Command {
     /// An edge server
     #[command(hide = true, disable_help_flag = true)]
     Mirror(Later),
-    /// Cut a file over servers
-    #[command(hide = true, disable_help_flag = true)]
-    Split(Later),
     /// The hub
     #[command(hide = true, disable_help_flag = true)]
     Hub(Later),
@@ -134,7 +135,6 @@ impl Command {
         Some(match self {
             Command::Dht(_) => "dht",
             Command::Mirror(_) => "mirror",
-            Command::Split(_) => "split",
             Command::Hub(_) => "hub",
             Command::Search(_) => "search",
             Command::Who(_) => "who",
@@ -179,7 +179,10 @@ mod tests {
             "serve . --cgi php=php-cgi --auth F",
             "passwd ada",
             "dht lookup x",
+            "split F --across a http://h/ -o M --piece-length 1M --replicas 2",
             "split repair M",
+            "split repair M --across a b --deep --from F --replicas 2",
+            "split --json repair M",
             "room list",
             "--json -v --data-dir D get X --config F",
             "get X --json -q",

@@ -7,6 +7,7 @@ mod seed;
 mod serve;
 mod session;
 mod share;
+mod split;
 mod torrent;
 mod tracker;
 
@@ -74,6 +75,7 @@ async fn asynchronous(command: Command, global: Global, voice: Voice) -> Result<
         Command::Get(args) => get::run(args, &global, voice).await,
         Command::Torrent(command) => torrent::run(command, voice).await,
         Command::Serve(args) => serve::run(args, &global, voice).await,
+        Command::Split(args) => split::run(args, voice).await,
         Command::Tracker(args) => tracker::run(args, voice).await,
         other => Err(Failure::unbuilt(other.unbuilt().unwrap_or("this command"))),
     }

@@ -1,0 +1,63 @@
+//! The flags of `shoal split`.
+
+use crate::units::Size;
+use clap::{Args, Subcommand};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// `shoal split`.
+#[derive(Args, Debug)]
+#[command(subcommand_negates_reqs = true)]
+pub struct SplitArgs {
+    /// Something else than cutting a file.
+    #[command(subcommand)]
+    pub command: Option<SplitCommand>,
+    /// Cutting a file.
+    #[command(flatten)]
+    pub cut: Option<CutArgs>,
+}
+
+/// What else there is to do.
+#[derive(Debug, Subcommand)]
+pub enum SplitCommand {
+    /// Look at every part of a split file, and restore those that are lost
+    Repair(RepairArgs),
+}
+
+/// `shoal split FILE`.
+#[derive(Args, Debug)]
+pub struct CutArgs {
+    /// The file
+    pub file: PathBuf,
+    /// Where parts go: folders, and servers that take files (PUT), perhaps as http://NAME:PASSWORD@HOST/FOLDER/
+    #[arg(long, value_name = "TARGET", num_args = 1.., required = true)]
+    pub across: Vec<String>,
+    /// Where to write the manifest, which says where the parts are [default: NAME.split.json in the current folder]
+    #[arg(short, long, value_name = "MANIFEST")]
+    pub output: Option<PathBuf>,
+    /// Bytes in a piece, which is what is checked; parts are made of pieces [default: by size]
+    #[arg(long, value_name = "SIZE")]
+    pub piece_length: Option<Size>,
+    /// Targets that each part goes to
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub replicas: NonZeroUsize,
+}
+
+/// `shoal split repair`.
+#[derive(Args, Debug)]
+pub struct RepairArgs {
+    /// The manifest
+    pub manifest: PathBuf,
+    /// More targets, and those of the manifest that need a password
+    #[arg(long, value_name = "TARGET", num_args = 1..)]
+    pub across: Vec<String>,
+    /// Check all bytes of every part, rather than a piece of each
+    #[arg(long)]
+    pub deep: bool,
+    /// The file itself, for parts that are lost everywhere
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// Targets that each part should be on [default: as now]
+    #[arg(long, value_name = "N")]
+    pub replicas: Option<NonZeroUsize>,
+}
