@@ -80,6 +80,13 @@ impl Plan {
         Plan { geometry, layout, checks, whole: None }
     }
 
+    /// True if pieces can be checked as they come; else the bytes are believed, and what checks them, if anything, is
+    /// [`Plan::whole`].
+    pub fn checks_pieces(&self) -> bool {
+        let Checks { sha1, merkle, sha256 } = &self.checks;
+        sha1.is_some() || merkle.is_some() || sha256.is_some()
+    }
+
     /// Bytes of `piece` that lie under its v2 tree: up to the end of the file that begins or continues there.
     pub fn merkle_len(&self, piece: PieceIndex) -> u32 {
         let len = u64::from(self.geometry.piece_len(piece));

@@ -10,10 +10,13 @@ use base::{ConnId, InfoHashes, JobId, TorrentId};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use swarm::disk::{DiskDone, DiskJob};
-use swarm::{FilePriority, Resume, Source};
+use swarm::{FilePriority, HttpSource, Resume, Source, StreamError};
 
 /// Connections that the hands accept have ids from here on, ascending; those that the engine dials lie below.
 pub const ACCEPTED: u64 = 1 << 63;
+
+/// Streams of HTTP servers have ids from here on, below [`ACCEPTED`].
+pub const STREAMS: u64 = 1 << 62;
 
 /// A torrent to add.
 #[derive(Debug, Default)]
@@ -61,6 +64,15 @@ pub enum Command {
     },
     /// One more tracker.
     Tracker(String),
+    /// A server to fetch from. Where it is, the hands know by its number.
+    Server(HttpSource),
+    /// This server is not to be used any more.
+    DropServer {
+        /// Its number.
+        id: u32,
+        /// Why not, in words for people.
+        why: String,
+    },
     /// Tell the trackers, close the connections, forget it. [`TorrentEvent::Removed`] follows.
     Remove,
 }
@@ -93,6 +105,14 @@ pub enum Input<P> {
     Closed {
         /// The connection.
         conn: ConnId,
+    },
+    /// A stream of a server has ended: all of it was told as [`Input::Received`], or something went wrong. Not told of streams
+    /// that the engine closed.
+    StreamEnded {
+        /// The id from [`Output::Stream`].
+        conn: ConnId,
+        /// What went wrong, if something did.
+        end: Result<(), StreamError>,
     },
     /// The disk has done these, in order.
     Disk(Vec<(TorrentId, DiskDone)>),
@@ -153,6 +173,20 @@ pub enum Output<P> {
         conn: ConnId,
         /// Bytes more.
         bytes: u64,
+    },
+    /// Get these bytes of a torrent's content from a server. They are told as [`Input::Received`], within its credit, and their
+    /// end as [`Input::StreamEnded`]; [`Output::Close`] ends it early.
+    Stream {
+        /// The id of the stream, which is like that of a connection; [`STREAMS`] or above, never used before.
+        conn: ConnId,
+        /// The torrent.
+        torrent: TorrentId,
+        /// The server's number within it.
+        source: u32,
+        /// Where the bytes begin in the content, padding included.
+        offset: u64,
+        /// How many they are.
+        len: u64,
     },
     /// A job for the disk. Jobs of one torrent are given, and begun, in order.
     Disk {

@@ -17,7 +17,7 @@ mod tests;
 
 pub use config::{CREDIT, Config};
 pub use engine::Engine;
-pub use io::{ACCEPTED, AddTorrent, Command, Input, Output, TorrentEvent};
+pub use io::{ACCEPTED, AddTorrent, Command, Input, Output, STREAMS, TorrentEvent};
 pub use letter::Letter;
 pub use part::Part;
 pub use swarm::{Segment, Transmit};

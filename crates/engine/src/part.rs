@@ -15,7 +15,7 @@ use crate::{Config, Input, Output};
 use base::{ConnId, Instant, Payload, Rng, ShardIndex, TorrentId};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use swarm::{PeerStatus, Settings, SourceStatus, TorrentStatus, Transmit};
+use swarm::{HttpStatus, PeerStatus, Settings, SourceStatus, Torrent, TorrentStatus, Transmit};
 
 /// One shard, perhaps with the gate. `P` is how the hands hold payload.
 #[derive(Debug)]
@@ -86,6 +86,7 @@ impl<P: Payload> Part<P> {
                     gate.closed(conn);
                 }
             }
+            Input::StreamEnded { conn, end } => self.shard.stream_ended(now, conn, end),
             Input::Fetched { job, result } => {
                 self.shard.answered(now, job, |job| tracker::Input::Fetched { job, result });
             }
@@ -193,6 +194,16 @@ impl<P: Payload> Part<P> {
     /// Who gave it how much in this run.
     pub fn sources(&self, torrent: TorrentId) -> Vec<SourceStatus> {
         self.shard.torrent(torrent).map(|t| t.sources()).unwrap_or_default()
+    }
+
+    /// The HTTP servers that it was told of.
+    pub fn servers(&self, now: Instant, torrent: TorrentId) -> Vec<HttpStatus> {
+        self.shard.torrent(torrent).map(|t| t.servers(now)).unwrap_or_default()
+    }
+
+    /// A piece that it wants and that nobody has who is here.
+    pub fn missing_piece(&self, torrent: TorrentId) -> Option<base::PieceIndex> {
+        self.shard.torrent(torrent).and_then(Torrent::missing_piece)
     }
 
     /// Its pieces that are good; None while it is not open.

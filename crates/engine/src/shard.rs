@@ -11,7 +11,7 @@ mod pace;
 mod trackers;
 
 use crate::letter::{Adopted, Letter, ToGate, ToShard, Way};
-use crate::{AddTorrent, Command, Config, Output, TorrentEvent};
+use crate::{AddTorrent, CREDIT, Command, Config, Output, STREAMS, TorrentEvent};
 use base::{ConnId, Instant, JobId, Payload, Rng, ShardIndex, TorrentId};
 use credit::Credits;
 use desk::{Desk, Sent};
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use swarm::disk::DiskDone;
-use swarm::{Birth, Event, Input, Phase, Settings, Source, Torrent, Transmit};
+use swarm::{Birth, Event, Input, Phase, Settings, Source, StreamError, Torrent, Transmit};
 use trackers::Trackers;
 
 #[derive(Debug)]
@@ -148,6 +148,8 @@ impl<P: Payload> Shard<P> {
             Command::Priorities(p) => self.feed(now, id, Input::Priorities(p)),
             Command::Sequential(on) => self.feed(now, id, Input::Sequential(on)),
             Command::Peers { source, addrs } => self.feed(now, id, Input::Candidates { source, addrs }),
+            Command::Server(source) => self.feed(now, id, Input::Server(source)),
+            Command::DropServer { id: server, why } => self.feed(now, id, Input::DropServer { id: server, why }),
             Command::Tracker(url) => {
                 let hashes = entry.torrent.hashes();
                 entry.trackers.add(now, url, &self.config, hashes, self.rng.fork(u64::from(id.0)));
@@ -205,8 +207,21 @@ impl<P: Payload> Shard<P> {
     pub(crate) fn received(&mut self, now: Instant, conn: ConnId, data: P) {
         let Some(id) = self.owner(conn) else { return };
         self.credits.used(conn, data.len() as u64);
-        self.feed(now, id, Input::Received { conn, data });
+        let input = match stream_of(id, conn) {
+            Some(stream) => Input::Streamed { stream, data },
+            None => Input::Received { conn, data },
+        };
+        self.feed(now, id, input);
         self.grant();
+    }
+
+    /// A stream of a server has ended.
+    pub(crate) fn stream_ended(&mut self, now: Instant, conn: ConnId, end: Result<(), StreamError>) {
+        let Some(id) = self.owner(conn) else { return };
+        self.credits.close(conn);
+        if let Some(stream) = stream_of(id, conn) {
+            self.feed(now, id, Input::StreamEnded { stream, end });
+        }
     }
 
     pub(crate) fn closed(&mut self, now: Instant, conn: ConnId) {
@@ -334,6 +349,16 @@ impl<P: Payload> Shard<P> {
                         self.out.push_back(to_gate(ToGate::Closed { conn }));
                         Output::Close { conn }
                     }
+                    swarm::Output::Stream { stream, source, offset, len } => {
+                        let conn = stream_conn(id, stream);
+                        self.credits.open(conn, id, CREDIT);
+                        Output::Stream { conn, torrent: id, source, offset, len }
+                    }
+                    swarm::Output::EndStream { stream } => {
+                        let conn = stream_conn(id, stream);
+                        self.credits.close(conn);
+                        Output::Close { conn }
+                    }
                     swarm::Output::Event(event) => {
                         if event == Event::Complete && entry.was_incomplete {
                             entry.was_incomplete = false;
@@ -423,4 +448,18 @@ impl<P: Payload> Shard<P> {
         let backlog: u64 = self.entries.values().map(|e| e.backlog).sum();
         self.credits.check_invariants(backlog)
     }
+}
+
+/// Bits of a stream's id that count the streams of one torrent.
+const STREAM_BITS: u32 = 30;
+
+/// The id of a stream.
+fn stream_conn(torrent: TorrentId, stream: u64) -> ConnId {
+    ConnId(STREAMS | u64::from(torrent.0) << STREAM_BITS | stream & ((1 << STREAM_BITS) - 1))
+}
+
+/// Which stream of a torrent this is; None if it is a connection.
+fn stream_of(torrent: TorrentId, conn: ConnId) -> Option<u64> {
+    let stream = conn.0 & ((1 << STREAM_BITS) - 1);
+    (stream_conn(torrent, stream) == conn).then_some(stream)
 }

@@ -139,6 +139,7 @@ impl World {
             Output::Event(_, event) => self.nodes[i].events.push(event),
             Output::Finished => self.nodes[i].finished = true,
             Output::Letter(letter) => panic!("{letter:?} was let out"),
+            Output::Stream { .. } => panic!("there are no servers"),
             Output::Fetch { .. } | Output::Resolve { .. } | Output::Datagram { .. } | Output::Credit { .. } => {}
         }
     }

@@ -10,6 +10,7 @@ pub mod disk;
 mod driver;
 mod entropy;
 pub mod fetch;
+pub mod http;
 mod loops;
 mod net;
 pub mod node;
@@ -20,5 +21,5 @@ pub mod state;
 pub mod tracker_server;
 
 pub use net::Listen;
-pub use node::{Add, Event, Node, NodeConfig, NodeError, NodeEvent, Status, Target, Totals, What};
+pub use node::{Add, Event, Node, NodeConfig, NodeError, NodeEvent, Plain, Status, Target, Totals, What};
 pub use rope::Rope;

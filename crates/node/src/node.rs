@@ -11,7 +11,7 @@ mod save;
 mod torrent;
 
 pub use event::{Event, NodeEvent, Status, Totals};
-pub use torrent::{Add, Select, Target, What};
+pub use torrent::{Add, Plain, Select, Target, What};
 
 use crate::clock::Clock;
 use crate::disk::FileCache;
@@ -20,7 +20,7 @@ use crate::driver::{Msg, NEWS_MAX, News};
 use crate::loops::Loops;
 use crate::net::{Listen, Sockets};
 use crate::state::{DataDir, Remembered, StateError, Store};
-use crate::{entropy, fetch};
+use crate::{entropy, fetch, http};
 use base::{InfoHash, Instant, TorrentId};
 use engine::{Command, Input, Part, TorrentEvent};
 use std::collections::{BTreeMap, HashMap};
@@ -222,16 +222,27 @@ impl Node {
                 torrents.names.extend(torrent.hashes().on_wire().map(|h| (h, id)));
                 torrents.all.insert(id, torrent.clone());
             }
-            let bytes = if let What::Torrent(m) = &add.what { m.info.layout.total() } else { 0 };
+            let bytes = match &add.what {
+                What::Torrent(m) => m.info.layout.total(),
+                What::Plain(plain) => plain.plan.layout.total(),
+                What::Magnet(_) => 0,
+            };
             messages.extend(self.inner.loops.place(id, torrent.hashes(), bytes));
             messages.push(Msg::Input(Input::Add(id, Box::new(add.for_engine()))));
             if add.sequential {
                 messages.push(Msg::Input(Input::Command(id, Command::Sequential(true))));
             }
-            if let What::Torrent(metainfo) = add.what {
-                let metainfo: Arc<base::Metainfo> = Arc::from(metainfo);
-                torrent.state().metainfo = Some(metainfo.clone());
-                to_open.push((torrent, metainfo));
+            let server = |source| Msg::Input(Input::Command(id, Command::Server(source)));
+            messages.extend(torrent.sources().into_iter().map(server));
+            match add.what {
+                What::Torrent(metainfo) => {
+                    let metainfo: Arc<base::Metainfo> = Arc::from(metainfo);
+                    torrent.state().metainfo = Some(metainfo.clone());
+                    torrent.set_names(&metainfo);
+                    to_open.push((torrent, open::Content::Torrent(metainfo)));
+                }
+                What::Plain(plain) => to_open.push((torrent, open::Content::Plain(plain.plan))),
+                What::Magnet(_) => {}
             }
             Ok(id)
         };
@@ -244,6 +255,24 @@ impl Node {
     /// Gives a torrent a command of the engine. To remove it, use [`Node::remove`].
     pub fn command(&self, id: TorrentId, command: Command) {
         self.inner.tell(Input::Command(id, command));
+    }
+
+    /// Fetches a torrent from this server, too.
+    pub fn add_server(&self, id: TorrentId, server: crate::http::Server) {
+        let torrent = self.inner.lock().all.get(&id).cloned();
+        if let Some(source) = torrent.and_then(|t| t.add_server(server)) {
+            self.command(id, Command::Server(source));
+        }
+    }
+
+    /// The HTTP servers of a torrent.
+    pub async fn servers(&self, id: TorrentId) -> Vec<swarm::HttpStatus> {
+        self.ask(id, move |engine, now| engine.servers(now, id)).await.unwrap_or_default()
+    }
+
+    /// A piece that is wanted and that nobody has who is here.
+    pub async fn missing_piece(&self, id: TorrentId) -> Option<base::PieceIndex> {
+        self.ask(id, move |engine, _| engine.missing_piece(id)).await.flatten()
     }
 
     /// Stops a torrent and forgets it; its files stay.
@@ -433,6 +462,7 @@ impl Inner {
 async fn run_news(inner: Arc<Inner>, mut news: mpsc::Receiver<News>, finished: watch::Sender<bool>) {
     let errands = Arc::new(Semaphore::new(ERRANDS_MAX));
     let fetcher = Arc::new(fetch::Fetcher::default());
+    let web = Arc::new(http::client::Web::default());
     while let Some(news) = news.recv().await {
         match news {
             News::Event(id, event) => take_event(&inner, id, event),
@@ -443,6 +473,14 @@ async fn run_news(inner: Arc<Inner>, mut news: mpsc::Receiver<News>, finished: w
                     let result = fetcher.get(&url, to).await;
                     inner.tell(Input::Fetched { job, result });
                 });
+            }
+            News::Stream { torrent, source, errand } => {
+                let torrent = inner.lock().all.get(&torrent).cloned();
+                let plan = torrent.as_ref().and_then(|t| t.state().open.as_ref().map(|o| o.storage.plan().clone()));
+                let server = torrent.and_then(|t| t.server(source));
+                if let (Some(plan), Some((remote, names))) = (plan, server) {
+                    tokio::spawn(http::run(web.clone(), remote, plan, names, errand));
+                }
             }
             News::Resolve { job, host, port } => {
                 let (inner, errands) = (inner.clone(), errands.clone());
@@ -468,6 +506,9 @@ fn take_event(inner: &Arc<Inner>, id: TorrentId, event: TorrentEvent) {
         TorrentEvent::Swarm(swarm::Event::Complete) => drop(tokio::spawn(open::finish(inner.clone(), torrent))),
         TorrentEvent::Swarm(swarm::Event::Stopped { error }) => torrent.fail(inner, error),
         TorrentEvent::Swarm(swarm::Event::Banned { addr, why }) => inner.event(id, Event::Banned { addr, why }),
+        TorrentEvent::Swarm(swarm::Event::ServerDropped { name, why }) => {
+            inner.event(id, Event::ServerDropped { name, why });
+        }
         TorrentEvent::Swarm(swarm::Event::PieceBad(piece)) => inner.event(id, Event::PieceBad(piece)),
         TorrentEvent::Tracker { url, error, warning, working, seeders, leechers } => {
             inner.event(id, Event::Tracker { url, error, warning, working, seeders, leechers });

@@ -1,21 +1,20 @@
-//! What a SOURCE is: a magnet, a .torrent in a file or behind a URL, or one of our own links.
+//! What a SOURCE is: a magnet; a .torrent, a Metalink or a split manifest, in a file or behind a URL; or any other URL.
 //!
-//! What a file is, its content tells, never its name. Metalinks, split manifests and bare URLs belong to parts that are
-//! not built yet; they are recognised, so that the error can say so.
+//! What a file is, its content tells, never its name. One URL may lead to all kinds at once: its headers name the torrent, the
+//! Metalink and the mirrors of what is there ([`web`]).
+
+mod split;
+mod web;
 
 use anyhow::{Context as _, bail};
-use base::{Magnet, Metainfo};
-use reqwest::Url;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LINK};
+use base::{Magnet, Manifest, Metainfo, Metalink, Scope};
+use node::Plain;
+use node::http::Server;
+use node::http::client::Web;
 use std::path::Path;
-use std::time::Duration;
 
 /// Largest .torrent that is read, in bytes.
-const TORRENT_MAX: u64 = 64 << 20;
-/// Time to connect to a web server.
-const CONNECT_TIME: Duration = Duration::from_secs(15);
-/// Time without a byte from it.
-const SILENCE: Duration = Duration::from_secs(30);
+pub const TORRENT_MAX: u64 = 64 << 20;
 
 /// A .torrent, read and understood.
 #[derive(Clone, Debug)]
@@ -26,27 +25,69 @@ pub struct Torrent {
 
 /// What there is to fetch.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub struct Source {
+    /// What it is.
+    pub what: What,
+    /// Servers that have it, beside those that it names itself.
+    pub servers: Vec<Server>,
+    /// How near whoever named it is.
+    pub told_by: Scope,
+}
+
+/// What it is.
+#[derive(Clone, Debug)]
+pub enum What {
     /// A magnet link.
     Magnet(Box<Magnet>),
     /// A .torrent.
     Torrent(Box<Torrent>),
+    /// A file that no torrent describes.
+    Plain(Box<Plain>),
+    /// What a server sends without saying how long it is.
+    Endless {
+        /// Where it is.
+        url: String,
+        /// A safe name for it.
+        name: String,
+    },
 }
 
-/// Finds out what `text` is, and reads it.
-pub async fn find(text: &str) -> anyhow::Result<Source> {
-    if is_magnet(text) {
-        return Ok(Source::Magnet(Box::new(magnet(text)?)));
+impl Source {
+    fn here(what: What) -> Self {
+        Source { what, servers: Vec::new(), told_by: Scope::Loopback }
     }
+}
+
+/// Finds out what `text` is, and reads it. A Metalink may name several files.
+pub async fn find(text: &str) -> anyhow::Result<Vec<Source>> {
+    if is_magnet(text) {
+        return Ok(vec![Source::here(What::Magnet(Box::new(magnet(text)?)))]);
+    }
+    let client = Web::default();
     if is_url(text) {
-        return Ok(Source::Torrent(Box::new(fetch(text).await?)));
+        return web::find(&client, text).await;
     }
     if let Some((scheme, _)) = text.split_once("://").filter(|(_, rest)| !rest.is_empty())
         && !Path::new(text).exists()
     {
         bail!("{text}: can't fetch {scheme}: URLs; magnet:, http: and https: are known");
     }
-    Ok(Source::Torrent(Box::new(read(Path::new(text))?)))
+    let content = content(Path::new(text))?;
+    match kind(&content) {
+        Kind::Metalink => {
+            let metalink = Metalink::parse(&content).with_context(|| format!("{text}: broken Metalink"))?;
+            web::of_metalink(&client, metalink, Scope::Loopback).await.with_context(|| text.to_owned())
+        }
+        Kind::Manifest => {
+            let manifest = Manifest::parse(&content).with_context(|| format!("{text}: broken split manifest"))?;
+            let folder = Path::new(text).parent().unwrap_or(Path::new(""));
+            Ok(vec![split::source(&manifest, split::Origin::Folder(folder)).with_context(|| text.to_owned())?])
+        }
+        _ => {
+            let torrent = understand(content).with_context(|| text.to_owned())?;
+            Ok(vec![Source::here(What::Torrent(Box::new(torrent)))])
+        }
+    }
 }
 
 /// True for a magnet link.
@@ -65,6 +106,11 @@ pub fn magnet(text: &str) -> anyhow::Result<Magnet> {
 
 /// Reads a .torrent file.
 pub fn read(path: &Path) -> anyhow::Result<Torrent> {
+    understand(content(path)?).with_context(|| path.display().to_string())
+}
+
+/// The content of a file that should be a .torrent or the like.
+fn content(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = path.display();
     let metadata = std::fs::metadata(path).with_context(|| format!("can't read {shown}"))?;
     if metadata.is_dir() {
@@ -77,23 +123,26 @@ pub fn read(path: &Path) -> anyhow::Result<Torrent> {
             crate::units::bytes(TORRENT_MAX)
         );
     }
-    let content = std::fs::read(path).with_context(|| format!("can't read {shown}"))?;
-    understand(content).with_context(|| shown.to_string())
+    std::fs::read(path).with_context(|| format!("can't read {shown}"))
 }
 
 /// Understands the content of a file.
 fn understand(content: Vec<u8>) -> anyhow::Result<Torrent> {
     match kind(&content) {
-        Kind::Other(what) => bail!("{what}"),
         Kind::Torrent => {
             let metainfo = Metainfo::parse(&content).context("broken .torrent")?;
             Ok(Torrent { metainfo })
         }
+        Kind::Metalink => bail!("is a Metalink; a .torrent is wanted"),
+        Kind::Manifest => bail!("is a split manifest; a .torrent is wanted"),
+        Kind::Other(what) => bail!("{what}"),
     }
 }
 
 enum Kind {
     Torrent,
+    Metalink,
+    Manifest,
     /// Something else, and what to say of it.
     Other(&'static str),
 }
@@ -105,89 +154,16 @@ fn kind(content: &[u8]) -> Kind {
     match start {
         [] => Kind::Other("is empty; a .torrent is wanted"),
         [b'd', b'0'..=b'9' | b'e', ..] => Kind::Torrent,
-        [b'<', ..] if head.contains("<metalink") => {
-            Kind::Other("is a Metalink, and those are not built yet; use its .torrent")
-        }
-        [b'{', ..] if head.contains("pieces") => {
-            Kind::Other("looks like a split manifest, and those are not built yet; use a .torrent")
-        }
+        _ if Metalink::is_likely(content) => Kind::Metalink,
+        _ if Manifest::is_likely(content) => Kind::Manifest,
         _ if is_magnet(&head) => Kind::Other("holds a magnet link; give the link itself"),
         _ => Kind::Other("is no .torrent: it does not begin like one"),
     }
 }
 
-/// GETs a .torrent: the one at `url`, or the one that describes what is at `url`.
-async fn fetch(url: &str) -> anyhow::Result<Torrent> {
-    let at: Url = url.parse().with_context(|| format!("broken URL {url}"))?;
-    node::fetch::tls_provider();
-    let client = reqwest::Client::builder()
-        .user_agent(concat!("Shoal/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIME)
-        .read_timeout(SILENCE)
-        .build()?;
-    // A link of ours says in its headers where the torrent is; so the bytes themselves need not be asked for.
-    let torrent_at = match client.head(at.clone()).header(ACCEPT, "application/x-bittorrent, */*;q=0.5").send().await {
-        Ok(answer) if answer.status().is_success() => {
-            let torrent = is_torrent(answer.headers());
-            described_by(answer.headers()).filter(|_| !torrent).and_then(|target| answer.url().join(&target).ok())
-        }
-        // Servers that know no HEAD are asked for the whole.
-        Ok(_) => None,
-        Err(error) => return Err(anyhow::anyhow!("can't fetch {url}: {}", node::fetch::words(&error))),
-    };
-    if let Some(torrent_at) = &torrent_at
-        && (torrent_at.host_str(), torrent_at.port_or_known_default()) != (at.host_str(), at.port_or_known_default())
-    {
-        bail!("{url} says that its torrent is at {torrent_at}, another server; fetch that one if you trust it");
-    }
-    let found = torrent_at.is_some();
-    let target = torrent_at.unwrap_or(at);
-    let shown = target.to_string();
-    let failed = |error: reqwest::Error| anyhow::anyhow!("can't fetch {shown}: {}", node::fetch::words(&error));
-    let mut answer = client.get(target).send().await.map_err(failed)?;
-    if !answer.status().is_success() {
-        bail!("can't fetch {shown}: the server says {}", answer.status());
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-        let beginning = body.is_empty();
-        body.extend_from_slice(&chunk);
-        // Nobody should wait for an image of 4 GB to be told that it is none.
-        if body.len() as u64 > TORRENT_MAX || (beginning && !found && matches!(kind(&body), Kind::Other(_))) {
-            break;
-        }
-    }
-    if !found && matches!(kind(&body), Kind::Other(what) if !what.contains("not built")) {
-        bail!("{shown} is no .torrent and names none; fetching other files from the web is not built yet");
-    }
-    understand(body).with_context(|| shown.clone())
-}
-
-fn is_torrent(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .is_some_and(|kind| kind.starts_with("application/x-bittorrent"))
-}
-
-/// The target of `Link: <...>; rel=describedby; type="application/x-bittorrent"` (RFC 8288).
-fn described_by(headers: &HeaderMap) -> Option<String> {
-    let values = headers.get_all(LINK).iter().filter_map(|v| v.to_str().ok());
-    values.flat_map(|value| value.split(",")).find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let has = |key: &str, wanted: &str| {
-            parameters.split(';').filter_map(|p| p.split_once('=')).any(|(k, v)| {
-                k.trim().eq_ignore_ascii_case(key) && v.trim().trim_matches('"').eq_ignore_ascii_case(wanted)
-            })
-        };
-        (has("rel", "describedby") && has("type", "application/x-bittorrent")).then(|| target.to_owned())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::header::HeaderValue;
 
     #[test]
     fn content_tells_what_a_file_is() {
@@ -195,18 +171,9 @@ mod tests {
         assert!(say(b"").contains("empty"));
         assert!(say(b"d4:infoi1ee").contains("broken .torrent"));
         assert!(say(b"<?xml version=\"1.0\"?>\n<metalink xmlns=\"x\">").contains("Metalink"));
-        assert!(say(b"{\"pieces\": []}").contains("manifest"));
+        assert!(say(b"{\"shoal-split\": 1}").contains("manifest"));
         assert!(say(b"magnet:?xt=urn:btih:x").contains("give the link itself"));
         assert!(say(b"\x7fELF").contains("no .torrent"));
-    }
-
-    #[test]
-    fn links_to_the_torrent() {
-        let find = |value: &'static str| described_by(&HeaderMap::from_iter([(LINK, HeaderValue::from_static(value))]));
-        let ours = "</f/a%20b.torrent>; rel=describedby; type=\"application/x-bittorrent\"";
-        assert_eq!(find(ours).as_deref(), Some("/f/a%20b.torrent"));
-        assert_eq!(find("</x>; rel=next, </y>;type=application/x-bittorrent;rel=describedby").as_deref(), Some("/y"));
-        assert_eq!(find("</x>; rel=describedby; type=\"application/metalink4+xml\""), None);
     }
 
     #[test]

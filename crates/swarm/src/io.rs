@@ -1,6 +1,7 @@
 //! The mouths of a torrent: what it is told, and what it says.
 
 use crate::disk::{DiskDone, DiskJob};
+use crate::http::{HttpSource, StreamError};
 use base::{Bitfield, ConnId, PeerId, PieceIndex, Plan};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,6 +94,29 @@ pub enum Input<P> {
         /// Priority of each file; empty: all normal.
         priorities: Vec<FilePriority>,
     },
+    /// A server to fetch from.
+    Server(HttpSource),
+    /// This server is not to be used any more.
+    DropServer {
+        /// Its number.
+        id: u32,
+        /// Why not, in words for people.
+        why: String,
+    },
+    /// Bytes of a stream, in order. Those of a stream that has ended are ignored.
+    Streamed {
+        /// The number from [`Output::Stream`].
+        stream: u64,
+        /// The bytes.
+        data: P,
+    },
+    /// A stream has ended. Not told of those that the torrent ended itself.
+    StreamEnded {
+        /// The number from [`Output::Stream`].
+        stream: u64,
+        /// All of it came, or what went wrong.
+        end: Result<(), StreamError>,
+    },
     /// New priorities, one a file.
     Priorities(Vec<FilePriority>),
     /// Pieces in order rather than rarest first.
@@ -156,6 +180,22 @@ pub enum Output<P> {
         /// The connection.
         conn: ConnId,
     },
+    /// Please get these bytes of the content from a server, as one stream.
+    Stream {
+        /// The number of the stream, never used before.
+        stream: u64,
+        /// The server ([`HttpSource::id`]).
+        source: u32,
+        /// Where they begin in the content.
+        offset: u64,
+        /// How many they are.
+        len: u64,
+    },
+    /// End this stream; what has come of it is not needed. Said also of streams that have just ended.
+    EndStream {
+        /// Its number.
+        stream: u64,
+    },
     /// A job for the disk.
     Disk(DiskJob<P>),
     /// News.
@@ -182,6 +222,13 @@ pub enum Event {
     Banned {
         /// Where it was.
         addr: SocketAddr,
+        /// What it did.
+        why: String,
+    },
+    /// A server is not used any more.
+    ServerDropped {
+        /// What people call it.
+        name: String,
         /// What it did.
         why: String,
     },

@@ -6,6 +6,7 @@ mod candidates;
 pub mod choker;
 pub mod disk;
 mod flaw;
+mod http;
 mod io;
 mod metadata;
 pub mod picker;
@@ -16,8 +17,9 @@ mod status;
 mod torrent;
 
 pub use flaw::Flaw;
+pub use http::{HttpSource, HttpState, HttpStatus, StreamError};
 pub use io::{CloseReason, Event, FilePriority, Input, NewPeer, Output, Resume, Segment, Source, Transmit};
 pub use pieces::{PeerSlot, Pieces};
 pub use session::OURS;
-pub use status::{PeerStatus, Phase, SourceStatus, TorrentStatus};
+pub use status::{PeerStatus, Phase, SourceKind, SourceStatus, TorrentStatus};
 pub use torrent::{Birth, Settings, Torrent};

@@ -34,6 +34,8 @@ pub struct TorrentStatus {
     pub seeds: u32,
     /// Addresses known and not connected.
     pub candidates: u32,
+    /// Streams of HTTP servers under way.
+    pub streams: u32,
 }
 
 /// What a torrent is doing.
@@ -91,11 +93,20 @@ pub struct PeerStatus {
     pub snubbed: bool,
 }
 
-/// What came from one address in this run, kept after the connection is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who gave something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A peer at this address.
+    Peer(SocketAddr),
+    /// An HTTP server, by what people call it.
+    Http(String),
+}
+
+/// What came from one source in this run, kept after it is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceStatus {
-    /// The peer.
-    pub addr: SocketAddr,
+    /// Who.
+    pub kind: SourceKind,
     /// Payload bytes of good pieces from it, padding left out.
     pub bytes: u64,
 }

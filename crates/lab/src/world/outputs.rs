@@ -53,6 +53,7 @@ impl World {
                 self.mail(ix, Duration::ZERO, Mail::Resolved { job, result });
             }
             Output::Datagram { data, .. } => self.mail(ix, TRACKER_LATENCY, Mail::Datagram { data }),
+            Output::Stream { source, .. } => self.violate(ix, format!("asks server {source}, and there is none")),
             // An engine in one piece delivers them itself.
             Output::Letter(_) => self.violate(ix, "lets a letter out".into()),
             Output::Event(_, event) => self.news(ix, event),
@@ -124,6 +125,7 @@ impl World {
                     self.violate(ix, format!("counts {good} good pieces where the disk has {truth}"));
                 }
             }
+            swarm::Event::ServerDropped { name, .. } => self.violate(ix, format!("leaves {name}, and there is none")),
             swarm::Event::Complete => self.complete(ix),
             swarm::Event::Banned { addr, why } => {
                 let Some(banned) = peer_at(addr.ip(), self.peers.len()) else { return };

@@ -7,7 +7,7 @@
 
 use super::lanes;
 use super::storage::{DiskError, Storage};
-use base::{Bitfield, BlockIndex, PieceIndex};
+use base::{Bitfield, BlockIndex, PieceIndex, WholeHasher};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -101,6 +101,43 @@ pub fn check(storage: &Storage, which: &Bitfield, options: Options, meter: &Mete
     report.stopped = meter.stop.load(Ordering::Relaxed);
     Ok(report)
 }
+
+/// Hashes all bytes of what has one digest, and says whether it is the right one. False also if something is missing, and if it was
+/// stopped; without a digest, true.
+///
+/// # Errors
+/// If something can't be read.
+pub fn check_whole(storage: &Storage, meter: &Meter) -> Result<bool, DiskError> {
+    let plan = storage.plan();
+    let Some(mut hasher) = plan.whole.map(WholeHasher::new) else { return Ok(true) };
+    let (mut buf, mut at) = (vec![0; WHOLE_READ], 0);
+    while at < plan.layout.total() {
+        let n = (plan.layout.total() - at).min(WHOLE_READ as u64);
+        let buf = &mut buf[..n as usize];
+        match storage.read(at, buf) {
+            Ok(()) => {}
+            Err(e) if e.is_missing() => return Ok(false),
+            Err(e) => return Err(e),
+        }
+        let mut begin = 0;
+        for span in plan.layout.spans(at, n) {
+            let end = begin + span.len as usize;
+            if !span.pad {
+                hasher.update(&buf[begin..end]);
+            }
+            begin = end;
+        }
+        at += n;
+        meter.bytes.fetch_add(n, Ordering::Relaxed);
+        if meter.stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+    }
+    Ok(hasher.finish())
+}
+
+/// Bytes read at once for that.
+const WHOLE_READ: usize = 1 << 20;
 
 /// What one thread found.
 #[derive(Default)]

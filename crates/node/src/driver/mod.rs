@@ -18,6 +18,7 @@ use crate::disk::Storage;
 use crate::disk::gather::{Gather, ReadDone};
 use crate::disk::mailbox::Inbox;
 use crate::disk::worker::{Disk, Work};
+use crate::http::{Errand, Tap};
 use crate::net;
 use crate::rope::Rope;
 use base::{ConnId, Instant, JobId, ShardIndex, TorrentId};
@@ -71,6 +72,8 @@ pub(crate) enum News {
     Event(TorrentId, TorrentEvent),
     /// An HTTP GET to make.
     Fetch { job: JobId, url: String, to: SocketAddr },
+    /// A stream of a server to bring. What comes goes to the loop's inbox.
+    Stream { torrent: TorrentId, source: u32, errand: Errand },
     /// A name to look up.
     Resolve { job: JobId, host: String, port: u16 },
     /// The loop has ended in order.
@@ -100,6 +103,8 @@ pub(crate) struct Driver {
     storages: HashMap<TorrentId, Arc<Storage>>,
     conns: Slab<Conn>,
     slots: HashMap<ConnId, usize>,
+    /// What may be read of the streams of servers.
+    taps: HashMap<ConnId, Tap>,
     /// Connections that have something to read, and those that have something to write, in turn.
     to_read: VecDeque<usize>,
     to_write: VecDeque<usize>,
@@ -127,6 +132,7 @@ impl Driver {
             storages: HashMap::new(),
             conns: Slab::new(),
             slots: HashMap::new(),
+            taps: HashMap::new(),
             to_read: VecDeque::new(),
             to_write: VecDeque::new(),
             reader: Reader::default(),
@@ -214,7 +220,10 @@ impl Driver {
                         self.engine.handle(now, Input::Closed { conn });
                     }
                 }
-                Output::Close { conn } => drop(self.remove(conn)),
+                Output::Close { conn } => match self.taps.remove(&conn) {
+                    Some(tap) => tap.close(),
+                    None => drop(self.remove(conn)),
+                },
                 Output::Wake { conn } => {
                     if let Some(slot) = self.slots.get(&conn).copied() {
                         self.conns[slot].flags.wants = true;
@@ -225,7 +234,15 @@ impl Driver {
                     if let Some(slot) = self.slots.get(&conn).copied() {
                         self.conns[slot].credit += bytes;
                         self.queue_read(slot);
+                    } else if let Some(tap) = self.taps.get(&conn) {
+                        tap.open(bytes);
                     }
+                }
+                Output::Stream { conn, torrent, source, offset, len } => {
+                    let tap = Tap::new(engine::CREDIT);
+                    self.taps.insert(conn, tap.clone());
+                    let errand = Errand { conn, offset, len, tap, inbox: self.inbox.clone() };
+                    self.tell(News::Stream { torrent, source, errand });
                 }
                 Output::Disk { torrent, job } => self.disk.add(Work::Job(torrent, job)),
                 Output::Fetch { job, url, to } => self.tell(News::Fetch { job, url, to }),
@@ -247,7 +264,12 @@ impl Driver {
 
     fn message(&mut self, now: Instant, msg: Msg) {
         match msg {
-            Msg::Input(input) => self.handle(now, input),
+            Msg::Input(input) => {
+                if let Input::StreamEnded { conn, .. } = &input {
+                    self.taps.remove(conn);
+                }
+                self.handle(now, input);
+            }
             Msg::Ask(_, question) => question(&self.engine, now),
             Msg::Letter(letter, conn) => self.letter(now, letter, conn),
             Msg::Disk(work) => self.disk.add(work),

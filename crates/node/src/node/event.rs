@@ -42,6 +42,13 @@ pub enum Event {
         /// What it did.
         why: String,
     },
+    /// An HTTP server is not used any more.
+    ServerDropped {
+        /// What people call it.
+        name: String,
+        /// What it did.
+        why: String,
+    },
     /// A tracker has answered, or failed to.
     Tracker {
         /// Which.

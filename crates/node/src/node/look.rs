@@ -5,11 +5,13 @@
 //! else, it is left alone. `seed` never writes.
 
 use super::Inner;
+use super::open::Content;
 use super::torrent::{Target, Torrent, Wish};
 use crate::disk::check::{self, Options, Report};
 use crate::disk::{Place, Storage};
 use crate::state::Saved;
 use base::{Bitfield, FileIndex, FileKind, Metainfo, PieceIndex, Plan};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use swarm::{FilePriority, Resume};
@@ -17,13 +19,15 @@ use swarm::{FilePriority, Resume};
 /// A torrent that is being opened.
 pub(super) struct Task {
     pub(super) torrent: Arc<Torrent>,
-    pub(super) metainfo: Arc<Metainfo>,
+    metainfo: Option<Arc<Metainfo>>,
     pub(super) plan: Arc<Plan>,
     /// Where the content shall lie in the end.
     pub(super) end: Place,
     pub(super) priorities: Vec<FilePriority>,
     /// What the saved state says of it.
     pub(super) saved: Option<Saved>,
+    /// Where something else of ours lies that should have ended in the same place.
+    pub(super) stale: Option<PathBuf>,
     wish: Arc<Wish>,
     wanted: Bitfield,
 }
@@ -49,15 +53,21 @@ pub(super) enum Effort {
 
 impl Task {
     /// Looks where its content shall lie.
-    pub(super) fn new(torrent: Arc<Torrent>, metainfo: Arc<Metainfo>) -> Result<Self, String> {
-        let plan = metainfo
-            .plan()
-            .ok_or("this v2 torrent comes without the hashes of its pieces; get it by its .torrent file")?;
+    pub(super) fn new(torrent: Arc<Torrent>, content: Content) -> Result<Self, String> {
+        let (plan, metainfo) = match content {
+            Content::Torrent(metainfo) => {
+                let plan = metainfo
+                    .plan()
+                    .ok_or("this v2 torrent comes without the hashes of its pieces; get it by its .torrent file")?;
+                (Arc::new(plan), Some(metainfo))
+            }
+            Content::Plain(plan) => (plan, None),
+        };
         let wish = torrent.state().wish.clone().ok_or("it is open already")?;
         let end = end_of(&wish.target, &plan)?;
         let priorities = wish.select.as_ref().map(|select| select(&plan.layout)).unwrap_or_default();
         let wanted = wanted_pieces(&plan, &priorities);
-        Ok(Task { torrent, metainfo, plan: Arc::new(plan), end, priorities, saved: None, wish, wanted })
+        Ok(Task { torrent, metainfo, plan, end, priorities, saved: None, stale: None, wish, wanted })
     }
 
     /// Finds out where the content lies and what of it is good. Takes as long as hashing does; None: without hashing,
@@ -79,7 +89,10 @@ impl Task {
         let (storage, (report, known), saved) = match &self.wish.target {
             Target::Seed { .. } => {
                 let storage = Storage::new(plan.clone(), end.clone(), inner.files.clone());
-                let storage = Arc::new(storage.with_own_names(&self.metainfo.info));
+                let storage = match &self.metainfo {
+                    Some(metainfo) => Arc::new(storage.with_own_names(&metainfo.info)),
+                    None => Arc::new(storage),
+                };
                 let looked = match self.wish.hashed && sizes_are_right(&storage) {
                     true => {
                         let good = Bitfield::full(plan.geometry.piece_count());
@@ -117,7 +130,18 @@ impl Task {
                 let mut part = end.top.clone();
                 part.push(".part");
                 let storage = storage(Place::new(&end.parent, part));
-                let saved = saved.filter(|s| s.at == storage.place().path());
+                let part = storage.place().path();
+                let saved = saved.filter(|s| s.at == part);
+                if !plan.checks_pieces() && saved.is_none() && part.symlink_metadata().is_ok() {
+                    // Nothing tells good bytes from others, so these must be known to be ours, and of this version.
+                    if self.stale.as_deref() != Some(&*part) {
+                        let shown = part.display();
+                        return Err(format!("{shown} exists already; move it away or choose another folder"));
+                    }
+                    std::fs::remove_file(&part).map_err(|e| format!("can't begin {} anew: {e}", part.display()))?;
+                }
+                // Bytes that nothing checks are believed only if they can't have been lost since.
+                let saved = saved.filter(|s| plan.checks_pieces() || s.synced || s.boot == inner.boot);
                 let Some(looked) = verify(&storage, saved, Look::Part)? else { return Ok(None) };
                 if saved.is_none() && looked.0.good.count() == 0 && looked.0.rotten > 0 {
                     let shown = storage.place().path().display().to_string();
@@ -130,7 +154,7 @@ impl Task {
             }
         };
         let complete = !report.good.lacks_any_of(&self.wanted);
-        Ok(Some(Found { storage, resume: resume(report, saved), complete, known }))
+        Ok(Some(Found { resume: resume(report, saved, plan.checks_pieces()), storage, complete, known }))
     }
 }
 
@@ -181,8 +205,24 @@ fn verify(
     (look, effort): (Look, Effort),
 ) -> Result<Option<(Report, bool)>, String> {
     let geometry = &storage.plan().geometry;
-    let believed = saved.map_or_else(|| Bitfield::new(geometry.piece_count()), |s| believed(storage, s, &inner.boot));
+    let believed = saved.map_or_else(
+        || Bitfield::new(geometry.piece_count()),
+        |s| believed(storage, s, &inner.boot, look == Look::Part && !storage.plan().checks_pieces()),
+    );
     if believed.is_full() {
+        return Ok(Some((Report { good: believed, ..Report::default() }, true)));
+    }
+    if !storage.plan().checks_pieces() {
+        if let (Look::Final, Some(_)) = (look, storage.plan().whole) {
+            if effort == Effort::Glance {
+                return Ok(None);
+            }
+            torrent.to_check.store(storage.plan().layout.content_len(), Ordering::Relaxed);
+            if check::check_whole(storage, &torrent.meter).map_err(|e| e.to_string())? {
+                let good = Bitfield::full(geometry.piece_count());
+                return Ok(Some((Report { good, ..Report::default() }, false)));
+            }
+        }
         return Ok(Some((Report { good: believed, ..Report::default() }, true)));
     }
     let mut unknown = Bitfield::new(geometry.piece_count());
@@ -213,8 +253,9 @@ fn sizes_are_right(storage: &Storage) -> bool {
     files.into_iter().all(|(index, f)| storage.stamp(index).is_some_and(|stamp| stamp.size == f.len))
 }
 
-/// The pieces that the record calls good and whose files look as they did then.
-fn believed(storage: &Storage, saved: &Saved, boot: &str) -> Bitfield {
+/// The pieces that the record calls good and whose files look as they did then. `written`: nothing but the record can tell, which
+/// was made after the bytes were written, so that a kill in between changes nothing.
+fn believed(storage: &Storage, saved: &Saved, boot: &str, written: bool) -> Bitfield {
     let plan = storage.plan();
     let mut out = Bitfield::new(plan.geometry.piece_count());
     if saved.good.len() != out.len() || !(saved.synced || saved.boot == boot) || saved.at != storage.place().path() {
@@ -228,7 +269,10 @@ fn believed(storage: &Storage, saved: &Saved, boot: &str) -> Bitfield {
     }
     for piece in saved.good.ones().filter_map(|i| plan.geometry.piece(i)) {
         let len = u64::from(plan.geometry.piece_len(piece));
-        if plan.layout.spans(plan.geometry.piece_offset(piece), len).all(|s| s.pad || same[s.file.index()]) {
+        let there =
+            |s: &base::Span| written && storage.stamp(s.file).is_some_and(|stamp| stamp.size >= s.offset + s.len);
+        let spans = plan.layout.spans(plan.geometry.piece_offset(piece), len);
+        if spans.into_iter().all(|s| s.pad || same[s.file.index()] || there(&s)) {
             out.set(piece.0);
         }
     }
@@ -236,9 +280,12 @@ fn believed(storage: &Storage, saved: &Saved, boot: &str) -> Bitfield {
 }
 
 /// What the engine is told: what was found, and of incomplete pieces also what was recorded.
-fn resume(report: Report, saved: Option<&Saved>) -> Resume {
+fn resume(report: Report, saved: Option<&Saved>, checked: bool) -> Resume {
     let mut partial: std::collections::BTreeMap<PieceIndex, Bitfield> = report.partial.into_iter().collect();
     for (piece, blocks) in saved.map(|s| &s.partial[..]).unwrap_or_default() {
+        if !checked && !report.good.has(piece.0) {
+            partial.insert(*piece, blocks.clone());
+        }
         if let Some(found) = partial.get_mut(piece).filter(|f| f.len() == blocks.len()) {
             for b in blocks.ones() {
                 found.set(b);
@@ -246,7 +293,7 @@ fn resume(report: Report, saved: Option<&Saved>) -> Resume {
         }
     }
     // A piece all of whose blocks are there was hashed, and is bad.
-    partial.retain(|_, blocks| !blocks.is_full());
+    partial.retain(|_, blocks| !blocks.is_full() || !checked);
     Resume { have: Some(report.good), partial: partial.into_iter().collect(), check: None }
 }
 
@@ -280,11 +327,15 @@ mod tests {
         let stamps = vec![(FileIndex(0), storage.stamp(FileIndex(0)).unwrap())];
         let mut saved =
             Saved { at: place.path(), good: Bitfield::full(2), stamps, boot: "then".into(), ..Saved::default() };
-        assert!(believed(&storage, &saved, "then").is_full(), "killed, and started again");
-        assert_eq!(believed(&storage, &saved, "now").count(), 0, "the power went: what was not synced may be lost");
+        assert!(believed(&storage, &saved, "then", false).is_full(), "killed, and started again");
+        assert_eq!(
+            believed(&storage, &saved, "now", false).count(),
+            0,
+            "the power went: what was not synced may be lost"
+        );
         saved.synced = true;
-        assert!(believed(&storage, &saved, "now").is_full(), "it had reached the medium");
+        assert!(believed(&storage, &saved, "now", false).is_full(), "it had reached the medium");
         std::fs::write(place.path(), [1; 99]).unwrap();
-        assert_eq!(believed(&storage, &saved, "then").count(), 0, "somebody changed the file");
+        assert_eq!(believed(&storage, &saved, "then", false).count(), 0, "somebody changed the file");
     }
 }

@@ -8,12 +8,13 @@ use super::event::Event;
 use super::look::{Effort, Found, Task};
 use super::torrent::{Known, Open, Torrent};
 use super::{Inner, save};
-use crate::disk::Progress;
+use crate::disk::check;
 use crate::disk::worker::Work;
+use crate::disk::{Progress, Storage};
 use crate::driver::Msg;
 use crate::state::{Glimpse, Row, Saved};
 use base::metainfo::Layers;
-use base::{Info, Metainfo};
+use base::{Info, Metainfo, Plan};
 use engine::{Command, Input};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -39,9 +40,18 @@ pub(super) struct Opening {
 
 enum Waiting {
     /// Just added, or its metainfo came.
-    New(Arc<Torrent>, Arc<Metainfo>),
+    New(Arc<Torrent>, Content),
     /// Looked at.
     Looked(Box<Looked>),
+}
+
+/// What is known of the content.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// A torrent.
+    Torrent(Arc<Metainfo>),
+    /// No torrent.
+    Plain(Arc<Plan>),
 }
 
 struct Looked {
@@ -61,16 +71,17 @@ pub(super) fn metadata(inner: &Arc<Inner>, torrent: &Arc<Torrent>, raw: &[u8]) {
         Ok(info) => {
             let metainfo = Arc::new(Metainfo::bare(info, Layers::none()));
             torrent.state().metainfo = Some(metainfo.clone());
+            torrent.set_names(&metainfo);
             inner.event(torrent.id, Event::Metadata);
-            open(inner, [(torrent.clone(), metainfo)]);
+            open(inner, [(torrent.clone(), Content::Torrent(metainfo))]);
         }
         Err(e) => torrent.fail(inner, format!("the torrent that peers sent can't be used: {e}")),
     }
 }
 
 /// Looks at what is there, and lets the engine begin.
-pub(super) fn open(inner: &Arc<Inner>, torrents: impl IntoIterator<Item = (Arc<Torrent>, Arc<Metainfo>)>) {
-    put(inner, torrents.into_iter().map(|(torrent, metainfo)| Waiting::New(torrent, metainfo)));
+pub(super) fn open(inner: &Arc<Inner>, torrents: impl IntoIterator<Item = (Arc<Torrent>, Content)>) {
+    put(inner, torrents.into_iter().map(|(torrent, content)| Waiting::New(torrent, content)));
 }
 
 fn put(inner: &Arc<Inner>, more: impl IntoIterator<Item = Waiting>) {
@@ -87,7 +98,7 @@ async fn run(inner: Arc<Inner>) {
         let (mut new, mut looked) = (Vec::new(), Vec::new());
         for waiting in batch {
             match waiting {
-                Waiting::New(torrent, metainfo) => new.push((torrent, metainfo)),
+                Waiting::New(torrent, content) => new.push((torrent, content)),
                 Waiting::Looked(one) => looked.push(*one),
             }
         }
@@ -105,7 +116,7 @@ fn next(inner: &Inner) -> Option<Vec<Waiting>> {
 }
 
 /// Compares files with the saved state. What has to be hashed comes later.
-async fn glance(inner: &Arc<Inner>, new: Vec<(Arc<Torrent>, Arc<Metainfo>)>) -> Vec<Looked> {
+async fn glance(inner: &Arc<Inner>, new: Vec<(Arc<Torrent>, Content)>) -> Vec<Looked> {
     if new.is_empty() {
         return Vec::new();
     }
@@ -116,15 +127,20 @@ async fn glance(inner: &Arc<Inner>, new: Vec<(Arc<Torrent>, Arc<Metainfo>)>) -> 
     }
 }
 
-async fn try_glance(inner: &Arc<Inner>, new: Vec<(Arc<Torrent>, Arc<Metainfo>)>) -> Result<Vec<Looked>, String> {
+async fn try_glance(inner: &Arc<Inner>, new: Vec<(Arc<Torrent>, Content)>) -> Result<Vec<Looked>, String> {
     let tasks = move || -> Vec<(Arc<Torrent>, Result<Task, String>)> {
-        new.into_iter().map(|(torrent, metainfo)| (torrent.clone(), Task::new(torrent, metainfo))).collect()
+        new.into_iter().map(|(torrent, content)| (torrent.clone(), Task::new(torrent, content))).collect()
     };
     let mut tasks = blocking(tasks).await?;
     let paths: Vec<_> = tasks.iter().filter_map(|(_, task)| Some(task.as_ref().ok()?.end.path())).collect();
     let mut saved = inner.store.load(&paths).await.map_err(|e| e.to_string())?;
     for task in tasks.iter_mut().filter_map(|(_, task)| task.as_mut().ok()) {
-        task.saved = saved.remove(&task.end.path()).filter(|s| s.hashes == task.metainfo.info.hashes);
+        let saved = saved.remove(&task.end.path());
+        match saved {
+            Some(saved) if saved.hashes == task.torrent.hashes() => task.saved = Some(saved),
+            Some(saved) => task.stale = Some(saved.at),
+            None => {}
+        }
     }
     let (looked, slow) = {
         let inner = inner.clone();
@@ -269,6 +285,12 @@ pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
     }
     let end = open.end();
     let path = end.path();
+    let unchecked = !open.storage.plan().checks_pieces() && open.storage.plan().whole.is_some();
+    if unchecked && let Err(error) = check_whole(&inner, &torrent, &open.storage, &path).await {
+        torrent.state().complete = false;
+        torrent.fail(&inner, error);
+        return;
+    }
     let renamed = {
         let storage = open.storage.clone();
         tokio::task::spawn_blocking(move || storage.rename(&end)).await
@@ -293,6 +315,38 @@ pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
         }
         Err(e) => torrent.fail(&inner, format!("finishing has failed: {e}")),
     }
+}
+
+/// What has no digests of pieces is compared with its one digest when all of it is there. If it is something else, it is put
+/// aside: nothing of it can be used, and the next try begins anew.
+async fn check_whole(
+    inner: &Arc<Inner>,
+    torrent: &Arc<Torrent>,
+    storage: &Arc<Storage>,
+    path: &Path,
+) -> Result<(), String> {
+    torrent.meter.bytes.store(0, Ordering::Relaxed);
+    torrent.to_check.store(storage.plan().layout.content_len(), Ordering::Relaxed);
+    let right = {
+        let (storage, torrent) = (storage.clone(), torrent.clone());
+        blocking(move || check::check_whole(&storage, &torrent.meter)).await?.map_err(|e| e.to_string())
+    };
+    torrent.to_check.store(0, Ordering::Relaxed);
+    if right? {
+        return Ok(());
+    }
+    if torrent.meter.stop.load(Ordering::Relaxed) {
+        return Err("stopped while checking what has come".into());
+    }
+    let at = storage.place().path();
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".wrong");
+    inner.lock().fetching.remove(&torrent.id);
+    inner.saved(inner.store.delete(path).await);
+    torrent.state().open = None;
+    let moved = std::fs::rename(&at, &aside).map_err(|e| format!(", and can't be put aside: {e}"));
+    let place = moved.map_or_else(|e| e, |()| format!("; it was put aside as {}", Path::new(&aside).display()));
+    Err(format!("what came does not have the digest that it should have{place}"))
 }
 
 /// Brings complete content to the medium a while after, when nobody waits for it any more. Until then, and for a node

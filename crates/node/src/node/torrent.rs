@@ -4,7 +4,8 @@ use super::Inner;
 use super::event::{Event, Status};
 use crate::disk::check::Meter;
 use crate::disk::{Facts, Place, Progress, Storage};
-use base::{Bitfield, InfoHashes, Layout, Magnet, Metainfo, TorrentId};
+use crate::http::{Remote, Server};
+use base::{Bitfield, InfoHashes, Layout, Magnet, Metainfo, Plan, Scope, TorrentId, WholeDigest};
 use engine::AddTorrent;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +23,48 @@ pub enum What {
     Torrent(Box<Metainfo>),
     /// Its magnet; the rest comes from peers.
     Magnet(Magnet),
+    /// No torrent: a file of servers.
+    Plain(Plain),
+}
+
+/// Content without an info dictionary: what a URL, a Metalink or a split manifest names. Peers know nothing of it.
+#[derive(Clone, Debug)]
+pub struct Plain {
+    /// What it is.
+    pub plan: Arc<Plan>,
+    /// Tells it from everything else, another version of the same file included: a digest of all that is known of it. The
+    /// saved state knows it by this.
+    pub id: [u8; 32],
+}
+
+impl Plain {
+    /// Content that is told from other versions by its digests, and where it has none by `version`.
+    pub fn new(plan: Plan, version: &str) -> Self {
+        let mut hasher = hash::Sha256::new();
+        let mut feed = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        feed(b"content without a torrent");
+        feed(plan.layout.name().as_bytes());
+        feed(&plan.geometry.total().to_le_bytes());
+        feed(&plan.geometry.piece_length().to_le_bytes());
+        match plan.whole {
+            Some(WholeDigest::Sha256(digest)) => feed(&digest),
+            Some(WholeDigest::Sha1(digest)) => feed(&digest),
+            None => {}
+        }
+        plan.checks.sha1.iter().flatten().for_each(|h| feed(h));
+        plan.checks.sha256.iter().flatten().for_each(|h| feed(h));
+        if plan.whole.is_none() && !plan.checks_pieces() {
+            feed(version.as_bytes());
+        }
+        Plain { plan: Arc::new(plan), id: hasher.finish() }
+    }
+
+    fn hashes(&self) -> InfoHashes {
+        InfoHashes { v1: None, v2: Some(self.id) }
+    }
 }
 
 /// What to do with a torrent.
@@ -48,6 +91,10 @@ pub struct Add {
     pub what: What,
     /// What to do with it.
     pub target: Target,
+    /// How near whoever named it is: so near may the servers be that it names. What the user has in a file is on this machine.
+    pub told_by: Scope,
+    /// HTTP servers that have it, beside those that the torrent names.
+    pub servers: Vec<Server>,
     /// Peers to begin with, from the user.
     pub peers: Vec<SocketAddr>,
     /// Trackers beside its own.
@@ -63,7 +110,31 @@ pub struct Add {
 impl Add {
     /// Adds `what`, all of it, in whatever order is best.
     pub fn new(what: What, target: Target) -> Self {
-        Add { what, target, peers: Vec::new(), trackers: Vec::new(), select: None, sequential: false, hashed: false }
+        Add {
+            what,
+            target,
+            told_by: Scope::Loopback,
+            servers: Vec::new(),
+            peers: Vec::new(),
+            trackers: Vec::new(),
+            select: None,
+            sequential: false,
+            hashed: false,
+        }
+    }
+
+    /// All HTTP servers that have it. Who seeds needs none.
+    fn all_servers(&self) -> Vec<Server> {
+        if matches!(self.target, Target::Seed { .. }) {
+            return Vec::new();
+        }
+        let web_seeds = match &self.what {
+            What::Torrent(m) => &m.web_seeds[..],
+            What::Magnet(m) => &m.web_seeds[..],
+            What::Plain(_) => &[],
+        };
+        let web_seeds = web_seeds.iter().map(|url| Server::web_seed(url.clone(), self.told_by));
+        self.servers.iter().cloned().chain(web_seeds).take(SERVERS_MAX).collect()
     }
 
     /// What the engine is told of it.
@@ -71,6 +142,8 @@ impl Add {
         let (hashes, info, private, mut trackers) = match &self.what {
             What::Torrent(m) => (m.info.hashes, Some(m.info.raw.clone()), m.info.private, m.trackers.clone()),
             What::Magnet(m) => (m.hashes, None, false, m.trackers.iter().map(|t| vec![t.clone()]).collect()),
+            // Nobody else calls it so.
+            What::Plain(_) => return AddTorrent::default(),
         };
         trackers.extend(self.trackers.iter().map(|t| vec![t.clone()]));
         let mut peers = self.peers.clone();
@@ -96,7 +169,19 @@ pub(super) struct Torrent {
     pub(super) meter: Meter,
     pub(super) to_check: AtomicU64,
     state: Mutex<State>,
+    /// HTTP servers that have it; most have none.
+    webs: Mutex<Option<Box<Webs>>>,
 }
+
+/// The HTTP servers of a torrent, by their numbers, and the names that web seeds know its files by.
+#[derive(Debug, Default)]
+struct Webs {
+    remotes: Vec<Arc<Remote>>,
+    names: Option<Arc<Metainfo>>,
+}
+
+/// HTTP servers of one torrent.
+const SERVERS_MAX: usize = 256;
 
 /// What changes of it.
 #[derive(Debug, Default)]
@@ -165,10 +250,58 @@ impl Torrent {
         let (hashes, name) = match &add.what {
             What::Torrent(m) => (m.info.hashes, m.info.layout.name().to_owned()),
             What::Magnet(m) => (m.hashes, m.name.clone().unwrap_or_default()),
+            What::Plain(p) => (p.hashes(), p.plan.layout.name().to_owned()),
         };
         let wish = Wish { name, target: add.target.clone(), select: add.select.clone(), hashed: add.hashed };
         let state = State { wish: Some(Arc::new(wish)), ..State::default() };
-        Torrent { id, hashes, meter: Meter::default(), to_check: AtomicU64::new(0), state: Mutex::new(state) }
+        let remotes: Vec<_> = add.all_servers().into_iter().map(|s| Arc::new(Remote::new(s))).collect();
+        let webs = (!remotes.is_empty()).then(|| Box::new(Webs { remotes, names: None }));
+        Torrent {
+            id,
+            hashes,
+            meter: Meter::default(),
+            to_check: AtomicU64::new(0),
+            state: Mutex::new(state),
+            webs: Mutex::new(webs),
+        }
+    }
+
+    fn webs(&self) -> MutexGuard<'_, Option<Box<Webs>>> {
+        self.webs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the engine is told of its servers.
+    pub(super) fn sources(&self) -> Vec<swarm::HttpSource> {
+        let webs = self.webs();
+        let remotes = webs.iter().flat_map(|w| &w.remotes);
+        remotes.enumerate().map(|(id, remote)| remote.source(id as u32)).collect()
+    }
+
+    /// One server more; None if there are too many, or it is there already.
+    pub(super) fn add_server(&self, server: Server) -> Option<swarm::HttpSource> {
+        let mut webs = self.webs();
+        let remotes = &mut webs.get_or_insert_default().remotes;
+        let remote = Remote::new(server);
+        if remotes.len() >= SERVERS_MAX || remotes.iter().any(|r| r.server.places == remote.server.places) {
+            return None;
+        }
+        let source = remote.source(remotes.len() as u32);
+        remotes.push(Arc::new(remote));
+        Some(source)
+    }
+
+    /// The names of its files, as web seeds know them.
+    pub(super) fn set_names(&self, metainfo: &Arc<Metainfo>) {
+        if let Some(webs) = &mut *self.webs() {
+            webs.names = Some(metainfo.clone());
+        }
+    }
+
+    /// The server of this number, and the names of the files.
+    pub(super) fn server(&self, id: u32) -> Option<(Arc<Remote>, Option<Arc<Metainfo>>)> {
+        let webs = self.webs();
+        let webs = webs.as_ref()?;
+        Some((webs.remotes.get(id as usize)?.clone(), webs.names.clone()))
     }
 
     pub(super) fn hashes(&self) -> InfoHashes {

@@ -1,5 +1,6 @@
 //! `shoal get`: fetches, tells how it goes, and who supplied what.
 
+mod endless;
 mod explain;
 mod select;
 mod transfer;
@@ -61,7 +62,7 @@ async fn prepare(args: &GetArgs) -> Result<Prepared, Failure> {
     let mut sources = Vec::new();
     for text in &args.sources {
         tokio::select! {
-            found = source::find(text) => sources.push(found?),
+            found = source::find(text) => sources.extend(found?),
             () = signals::stop() => return Err(Failure::Interrupted),
         }
     }
@@ -89,10 +90,16 @@ async fn fetch(
     let shown = Shown::new(voice);
     let complaints = Complaints::default();
     let mut all = Transfers { node: node.clone(), args, selection, voice, shown, complaints, map: BTreeMap::new() };
-    for source in sources {
-        let what = match source {
-            Source::Magnet(magnet) => What::Magnet(*magnet),
-            Source::Torrent(torrent) => What::Torrent(Box::new(torrent.metainfo)),
+    let mut endless = Vec::new();
+    for Source { what, servers, told_by } in sources {
+        let what = match what {
+            source::What::Magnet(magnet) => What::Magnet(*magnet),
+            source::What::Torrent(torrent) => What::Torrent(Box::new(torrent.metainfo)),
+            source::What::Plain(plain) => What::Plain(*plain),
+            source::What::Endless { url, name } => {
+                endless.push((url, name));
+                continue;
+            }
         };
         if let What::Torrent(metainfo) = &what {
             selection.check(&metainfo.info.layout)?;
@@ -100,15 +107,33 @@ async fn fetch(
         let name = match &what {
             What::Torrent(metainfo) => metainfo.info.layout.name().to_owned(),
             What::Magnet(magnet) => magnet.name.clone().unwrap_or_else(|| "the magnet's torrent".into()),
+            What::Plain(plain) => plain.plan.layout.name().to_owned(),
+        };
+        let verified = match &what {
+            What::Plain(plain) => plain.plan.checks_pieces() || plain.plan.whole.is_some(),
+            What::Torrent(_) | What::Magnet(_) => true,
         };
         let select = selection.as_select(&what);
         let target = Target::Get { dir: dir.to_owned(), in_place: args.in_place };
-        let add = Add { peers: peers.to_vec(), select, sequential: args.sequential, ..Add::new(what, target) };
+        let add = Add {
+            peers: peers.to_vec(),
+            servers,
+            told_by,
+            select,
+            sequential: args.sequential,
+            ..Add::new(what, target)
+        };
         let id = node.add(add).await?;
-        let transfer = Transfer::new(id, name, &all.shown);
+        let mut transfer = Transfer::new(id, name, &all.shown);
+        transfer.verified = verified;
         all.map.insert(id, transfer);
     }
-    all.run(&mut events).await
+    let streams = endless::fetch_all(endless, dir, args.in_place, voice);
+    if all.map.is_empty() {
+        return streams.await;
+    }
+    let (fetched, streamed) = tokio::join!(all.run(&mut events), streams);
+    fetched.and(streamed)
 }
 
 /// All that this run fetches.
@@ -175,8 +200,12 @@ impl Transfers<'_> {
             }
             Event::Failed { error } => self.fail(news.torrent, &error),
             Event::Banned { addr, why } => {
-                voice.object(&Banned { peer: addr, why: &why });
+                voice.object(&Banned { peer: &addr.to_string(), why: &why });
                 self.shown.above(|| voice.note(&format!("{addr} is banned: {why}")));
+            }
+            Event::ServerDropped { name, why } => {
+                voice.object(&Banned { peer: &name, why: &why });
+                self.shown.above(|| voice.warn(&format!("{name} is not used any more: {why}")));
             }
             event => {
                 if let Some(text) = self.complaints.of(&event) {
@@ -209,9 +238,15 @@ impl Transfers<'_> {
                 None if transfer.path.is_none() => {
                     transfer.progress(&status, self.voice, &self.shown);
                     if self.args.explain {
-                        let peers = self.node.peers(transfer.id).await;
+                        let (peers, servers, missing) = tokio::join!(
+                            self.node.peers(transfer.id),
+                            self.node.servers(transfer.id),
+                            self.node.missing_piece(transfer.id),
+                        );
                         let limit = self.args.limit_down.map(|r| r.0);
-                        transfer.explain(explain::sentence(&status, &peers, limit), self.voice, &self.shown);
+                        let facts =
+                            explain::Facts { status: &status, peers: &peers, servers: &servers, missing, limit };
+                        transfer.explain(explain::sentence(&facts), self.voice, &self.shown);
                     }
                 }
                 None => {}

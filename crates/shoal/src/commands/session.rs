@@ -32,8 +32,8 @@ pub struct ErrorEvent<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename = "banned")]
 pub struct Banned<'a> {
-    /// Where it was.
-    pub peer: SocketAddr,
+    /// Where it was: an address, or the URL of a server.
+    pub peer: &'a str,
     /// What it did.
     pub why: &'a str,
 }

@@ -3,7 +3,7 @@
 use crate::args::{CreateArgs, Format, MagnetArgs, ShowArgs, TorrentCommand, VerifyArgs};
 use crate::failure::Failure;
 use crate::say::{Voice, printable};
-use crate::source::{self, Source, Torrent};
+use crate::source::{self, Torrent, What};
 use crate::{progress, signals, units};
 use anyhow::{Context as _, bail};
 use base::{Bitfield, Hex, Magnet, Metainfo};
@@ -212,8 +212,16 @@ pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 async fn show(args: &ShowArgs, voice: Voice) -> Result<(), Failure> {
-    let details = match source::find(&args.source).await? {
-        Source::Magnet(magnet) => Details {
+    let mut found = source::find(&args.source).await?;
+    let what = match found.len() {
+        1 => found.remove(0).what,
+        n => return Err(anyhow::anyhow!("{} names {n} files, and no torrent of all of them", args.source).into()),
+    };
+    let details = match what {
+        What::Plain(_) | What::Endless { .. } => {
+            return Err(anyhow::anyhow!("{} is no torrent, and names none", args.source).into());
+        }
+        What::Magnet(magnet) => Details {
             summary: Summary::of_magnet(&magnet),
             files: None,
             trackers: magnet.trackers,
@@ -222,7 +230,7 @@ async fn show(args: &ShowArgs, voice: Voice) -> Result<(), Failure> {
             comment: None,
             created: None,
         },
-        Source::Torrent(torrent) => {
+        What::Torrent(torrent) => {
             let metainfo = torrent.metainfo;
             let file = |f: &base::FileEntry| File { path: f.path.clone(), bytes: f.len };
             for warning in metainfo.warnings.iter().chain(&metainfo.info.warnings) {

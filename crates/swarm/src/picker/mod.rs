@@ -17,6 +17,7 @@ mod check;
 mod life;
 mod partial;
 mod pick;
+mod stretch;
 
 #[cfg(test)]
 mod model;
@@ -27,6 +28,7 @@ pub use cell::Priority;
 pub use life::Received;
 pub use partial::BlockState;
 pub use pick::{Affinity, Order, PickOpts};
+pub use stretch::{Rival, Stretch};
 
 use crate::pieces::{Pieces, any_common, ones_common};
 use base::{Bitfield, Geometry, PieceIndex};

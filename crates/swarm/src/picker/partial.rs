@@ -147,6 +147,24 @@ impl Partial {
         }
     }
 
+    /// Asks `peer` for up to `n` blocks from `from` on, as far as they are open. True if that reaches the end of the piece.
+    pub(super) fn take_run(
+        &mut self,
+        peer: PeerSlot,
+        from: BlockIndex,
+        n: usize,
+        out: &mut Vec<(PieceIndex, BlockIndex)>,
+    ) -> bool {
+        let end = self.blocks.len().min(from.index().saturating_add(n));
+        for at in from.index()..end {
+            if !self.blocks[at].is_open() {
+                return false;
+            }
+            self.request(at, peer, out);
+        }
+        end == self.blocks.len()
+    }
+
     fn request(&mut self, at: usize, peer: PeerSlot, out: &mut Vec<(PieceIndex, BlockIndex)>) {
         self.blocks[at] = Block::requested(peer);
         self.open -= 1;

@@ -126,9 +126,20 @@ impl<P: Payload> Torrent<P> {
         }
         s.pipeline.block_arrived(self.settings.requests_max);
         let refill = s.requests.len() * 4 <= s.requests_max() * 3;
+        self.take_block(now, slot, piece, block, data);
+        if refill {
+            self.refill(now, slot);
+        }
+        Ok(())
+    }
+
+    /// A block that was asked for.
+    pub(super) fn take_block(&mut self, now: Instant, slot: PeerSlot, piece: PieceIndex, block: BlockIndex, data: P) {
+        let Some(open) = &mut self.open else { return };
         match open.picker.received(piece, block, slot) {
             Received::New { piece_complete, cancel } => {
                 let content = content_of(&open.plan, piece, block);
+                let begin = open.plan.geometry.block_begin(block);
                 self.write(piece, begin, data);
                 self.credit(slot, content);
                 for other in cancel {
@@ -138,17 +149,13 @@ impl<P: Payload> Torrent<P> {
                     self.check_piece(piece);
                 }
             }
-            Received::Duplicate | Received::NotWanted => self.totals.wasted += u64::from(len),
+            Received::Duplicate | Received::NotWanted => self.totals.wasted += data.len() as u64,
         }
-        if refill {
-            self.refill(now, slot);
-        }
-        Ok(())
     }
 
     /// Takes back a request: somebody else was faster.
     fn cancel(&mut self, now: Instant, slot: PeerSlot, piece: PieceIndex, block: BlockIndex) {
-        if self.settings.has(Flaw::NeverCancels) {
+        if self.settings.has(Flaw::NeverCancels) || self.server_was_slower(slot, piece, block) {
             return;
         }
         let (Some(s), Some(open)) = (self.sessions.get_mut(slot), &self.open) else { return };
@@ -272,6 +279,7 @@ impl<P: Payload> Torrent<P> {
             return;
         }
         open.complete_told = true;
+        self.poke = true;
         let full = open.picker.have().is_full();
         self.event(Event::Complete);
         self.tell_all();

@@ -7,6 +7,7 @@
 //! - `peers`: who comes and goes, who is dialled, timers;
 //! - `messages`: what peers say;
 //! - `fetch`: what we ask for, what comes, what the disk thinks of it, who is to blame;
+//! - `http`: what servers send, and which parts they are asked for;
 //! - `serve`: what we give, and to whom;
 //! - `news`: when peers hear of our pieces;
 //! - `meta`: the info dictionary, both ways.
@@ -14,6 +15,7 @@
 //! Not here: handshakes, trackers, rates and limits over all torrents (the engine), hashing and files (the hands).
 
 mod fetch;
+mod http;
 mod messages;
 mod meta;
 mod news;
@@ -23,6 +25,8 @@ mod serve;
 mod sessions;
 mod view;
 
+#[cfg(test)]
+mod http_tests;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +39,7 @@ use crate::picker::Picker;
 use crate::pieces::PeerSlot;
 use crate::{CloseReason, Event, Input, Output, Source};
 use base::{Bitfield, BlockIndex, ConnMap, InfoHashes, Instant, Payload, PieceIndex, Plan, Rng};
+use http::Http;
 use news::News;
 use sessions::Sessions;
 use std::collections::{BTreeMap, VecDeque};
@@ -146,6 +151,8 @@ pub struct Torrent<P> {
     /// Addresses of sessions that are gone, for blame.
     former: BTreeMap<PeerSlot, SocketAddr>,
     scratch: Vec<(PieceIndex, BlockIndex)>,
+    /// HTTP servers; most torrents have none.
+    http: Option<Box<Http<P>>>,
 }
 
 /// Most addresses kept in [`Torrent::given`] and [`Torrent::former`].
@@ -219,6 +226,7 @@ impl<P: Payload> Torrent<P> {
             given: BTreeMap::new(),
             former: BTreeMap::new(),
             scratch: Vec::new(),
+            http: None,
         }
     }
 
@@ -240,6 +248,10 @@ impl<P: Payload> Torrent<P> {
             Input::DialFailed { addr, postponed } => self.dial_failed(now, addr, postponed),
             Input::Candidates { source, addrs } => self.add_candidates(now, source, addrs),
             Input::Open { plan, resume, priorities } => self.open(now, plan, resume, &priorities),
+            Input::Server(source) => self.add_server(source),
+            Input::DropServer { id, why } => self.drop_server(id, why),
+            Input::Streamed { stream, data } => self.streamed(now, stream, data),
+            Input::StreamEnded { stream, end } => self.stream_ended(now, stream, end),
             Input::Priorities(priorities) => self.set_priorities(now, &priorities),
             Input::Sequential(on) => self.set_sequential(on),
             Input::Pause => self.stop(now, Life::Paused),
@@ -292,7 +304,12 @@ impl<P: Payload> Torrent<P> {
             Some(s) => s.addr,
             None => match self.former.get(&slot) {
                 Some(addr) => *addr,
-                None => return,
+                None => {
+                    if let Some(http) = &mut self.http {
+                        http.credit(slot, bytes);
+                    }
+                    return;
+                }
             },
         };
         if self.given.len() < FORMER_MAX || self.given.contains_key(&addr) {
@@ -314,6 +331,7 @@ impl<P: Payload> Torrent<P> {
     /// No transfers and no connections until resumed.
     fn stop(&mut self, now: Instant, life: Life) {
         self.life = life;
+        self.end_all_lanes();
         let slots: Vec<PeerSlot> = self.sessions.keys().collect();
         for slot in slots {
             self.close(now, slot, CloseReason::Stopped);
@@ -323,6 +341,7 @@ impl<P: Payload> Torrent<P> {
     fn resume(&mut self, now: Instant) {
         self.life = Life::Running;
         self.tick_at = now;
+        self.poke = true;
     }
 }
 

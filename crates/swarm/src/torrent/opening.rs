@@ -46,6 +46,7 @@ impl<P: Payload> Torrent<P> {
             self.set_sequential(true);
         }
         self.life = if self.life == Life::Failed { Life::Running } else { self.life };
+        self.servers_meet_plan();
         self.set_priorities(now, priorities);
         for piece in complete {
             self.check_piece(piece);
@@ -177,6 +178,7 @@ impl<P: Payload> Torrent<P> {
     pub(super) fn set_sequential(&mut self, on: bool) {
         if let Some(open) = &mut self.open {
             open.picker.set_order(if on { Order::Sequential } else { Order::RarestFirst });
+            self.end_all_lanes();
         }
     }
 }

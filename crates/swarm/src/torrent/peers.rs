@@ -189,6 +189,9 @@ impl<P: Payload> Torrent<P> {
         if self.settings.has(Flaw::BansNobody) {
             return;
         }
+        if self.ban_server(slot, &why) {
+            return;
+        }
         let addr = match self.sessions.get(slot) {
             Some(s) => s.addr,
             None => match self.former.get(&slot) {
@@ -216,6 +219,7 @@ impl<P: Payload> Torrent<P> {
             return;
         }
         self.time_sessions(now);
+        self.time_servers(now);
         if self.news.due <= now {
             self.tell_all();
         }
@@ -385,6 +389,7 @@ impl<P: Payload> Torrent<P> {
     /// Peers that could be asked for more are, once blocks were freed.
     pub(super) fn poke_if_needed(&mut self, now: Instant) {
         while std::mem::take(&mut self.poke) {
+            self.fill_servers(now);
             if !self.is_fetching() {
                 return;
             }

@@ -76,6 +76,7 @@ impl Desk {
                 Output::Disk(job) => self.jobs.push(job),
                 Output::Dial { addr } => self.dials.push(addr),
                 Output::Wake { .. } => {}
+                Output::Stream { .. } | Output::EndStream { .. } => panic!("nobody has named a server"),
             }
         }
         self.torrent.check_invariants().unwrap();

@@ -1,7 +1,7 @@
 //! What a torrent tells about itself, and what must always hold.
 
 use super::{Life, Torrent};
-use crate::{PeerStatus, Phase, SourceStatus, TorrentStatus};
+use crate::{HttpStatus, PeerStatus, Phase, SourceKind, SourceStatus, TorrentStatus};
 use base::{Bitfield, Instant, Payload, PieceIndex};
 
 /// With fewer sessions than this a seed asks trackers for peers, too: who came just before it would not hear of it until
@@ -21,11 +21,13 @@ impl<P: Payload> Torrent<P> {
             downloaded: self.totals.downloaded,
             uploaded: self.totals.uploaded,
             wasted: self.totals.wasted,
-            rate_down: self.sessions.values().map(|s| s.down.per_second(now)).sum(),
+            rate_down: self.sessions.values().map(|s| s.down.per_second(now)).sum::<u64>()
+                + self.http.as_ref().map_or(0, |h| h.rate(now)),
             rate_up: self.sessions.values().map(|s| s.up.per_second(now)).sum(),
             peers: self.sessions.len() as u32,
             seeds: self.sessions.values().filter(|s| s.pieces.is_all()).count() as u32,
             candidates: self.candidates.idle() as u32,
+            streams: self.http.as_ref().map_or(0, |h| h.lanes() as u32),
             ..TorrentStatus::default()
         };
         if let Some(open) = &self.open {
@@ -87,7 +89,25 @@ impl<P: Payload> Torrent<P> {
 
     /// Who gave how much that was of use in this run.
     pub fn sources(&self) -> Vec<SourceStatus> {
-        self.given.iter().map(|(addr, bytes)| SourceStatus { addr: *addr, bytes: *bytes }).collect()
+        let peer = |(addr, bytes): (&std::net::SocketAddr, &u64)| SourceStatus {
+            kind: SourceKind::Peer(*addr),
+            bytes: *bytes,
+        };
+        let server = |s: HttpStatus| SourceStatus { kind: SourceKind::Http(s.name), bytes: s.bytes };
+        let servers = self.servers(Instant::ZERO).into_iter().filter(|s| s.bytes > 0).map(server);
+        self.given.iter().map(peer).chain(servers).collect()
+    }
+
+    /// The HTTP servers that it was told of.
+    pub fn servers(&self, now: Instant) -> Vec<HttpStatus> {
+        self.http.as_ref().map(|h| h.status(now)).unwrap_or_default()
+    }
+
+    /// A wanted piece that nobody has who is here, if there is one.
+    pub fn missing_piece(&self) -> Option<PieceIndex> {
+        let open = self.open.as_ref()?;
+        let here = |p: &PieceIndex| open.picker.availability(*p) > 0 || self.http.as_ref().is_some_and(|h| h.has(*p));
+        open.plan.geometry.pieces().filter(|p| open.picker.is_wanted(*p)).find(|p| !here(p))
     }
 
     /// The pieces that are good, once the torrent is open.
@@ -171,6 +191,8 @@ impl<P: Payload> Torrent<P> {
         let Some(open) = &self.open else { return Ok(()) };
         open.picker.check_invariants()?;
         let asked: usize = self.sessions.values().map(|s| s.requests.len()).sum();
+        let asked = asked + self.http.as_ref().map_or(0, |h| h.asked());
+        self.check_servers()?;
         if open.picker.asked() != asked {
             return Err(format!("{} blocks count as asked for, {asked} are", open.picker.asked()));
         }

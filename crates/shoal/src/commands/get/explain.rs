@@ -3,61 +3,97 @@
 //! The rules go from certain to likely; the first that holds is told.
 
 use crate::units;
+use base::PieceIndex;
 use node::Status;
-use swarm::{PeerStatus, Phase};
+use swarm::{HttpState, HttpStatus, PeerStatus, Phase};
+
+/// What is known of a download at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// How it is doing.
+    pub status: &'a Status,
+    /// Its peers.
+    pub peers: &'a [PeerStatus],
+    /// Its HTTP servers.
+    pub servers: &'a [HttpStatus],
+    /// A piece that nobody has who is here.
+    pub missing: Option<PieceIndex>,
+    /// The user's own limit, in bytes a second.
+    pub limit: Option<u64>,
+}
 
 /// What limits it now.
-pub fn sentence(status: &Status, peers: &[PeerStatus], limit_down: Option<u64>) -> String {
+pub fn sentence(facts: &Facts<'_>) -> String {
+    let Facts { status, peers, servers, missing, limit } = *facts;
     let t = &status.torrent;
     if let Some((done, all)) = status.checking {
-        return format!(
-            "the disk: {} of {} that were there already are checked",
-            units::bytes(done),
-            units::bytes(all)
-        );
+        return format!("the disk: {} of {} that are there are checked", units::bytes(done), units::bytes(all));
     }
-    if peers.is_empty() {
-        return match t.candidates {
-            0 => "nobody to fetch from: no tracker or peer has named anybody yet".into(),
-            n => format!("nobody is connected: {n} addresses are known, and none has answered yet"),
+    let alive = servers.iter().any(|s| s.lanes > 0);
+    if peers.is_empty() && !alive {
+        let failed = servers.iter().find_map(|s| match &s.state {
+            HttpState::Waits { why } => Some(format!("no server answers: {} waits, since {why}", s.name)),
+            HttpState::Dropped { why } => {
+                Some(format!("no server is left: {} is not used any more, since {why}", s.name))
+            }
+            HttpState::Fine => None,
+        });
+        return match (failed, t.candidates) {
+            (Some(failed), 0) => failed,
+            (None, 0) => "nobody to fetch from: no tracker or peer has named anybody yet".into(),
+            (_, n) => format!("nobody is connected: {n} addresses are known, and none has answered yet"),
         };
     }
     if t.phase == Phase::Metadata {
         return format!("the description of the torrent has not arrived: {} peers are asked for it", peers.len());
     }
-    if let Some(limit) = limit_down.filter(|limit| t.rate_down * 10 >= limit * 9) {
+    if let Some(limit) = limit.filter(|limit| t.rate_down * 10 >= limit * 9) {
         return format!("your own limit: {} of {} (--limit-down)", units::rate(t.rate_down), units::rate(limit));
     }
+    let sending: Vec<&HttpStatus> = servers.iter().filter(|s| s.lanes > 0).collect();
     let useful: Vec<&PeerStatus> = peers.iter().filter(|p| p.am_interested).collect();
-    if useful.is_empty() {
+    if useful.is_empty() && sending.is_empty() {
+        let piece = missing.map(|p| format!(", piece {} for example", p.0)).unwrap_or_default();
         return format!(
-            "nobody has what is missing: {} peers are connected, and we have all that they have",
-            peers.len()
+            "nobody has what is missing{piece}: {} are connected, and we have all that they have",
+            count(peers.len(), "peer")
         );
     }
     let serving: Vec<&&PeerStatus> = useful.iter().filter(|p| !p.peer_choking).collect();
-    if serving.is_empty() {
+    if serving.is_empty() && sending.is_empty() {
         return format!(
-            "waiting for a turn: {} peers have what is missing, and all of them serve others",
-            useful.len()
+            "waiting for a turn: {} have what is missing, and all of them choke us",
+            count(useful.len(), "peer")
         );
     }
     let snubbed = serving.iter().filter(|p| p.snubbed).count();
-    if snubbed == serving.len() {
+    if snubbed == serving.len() && sending.is_empty() {
         return format!("the peers have gone silent: all {snubbed} that should serve have sent nothing for a while");
     }
-    let sum: u64 = serving.iter().map(|p| p.rate_down).sum();
-    match serving.iter().max_by_key(|p| p.rate_down) {
-        Some(best) if serving.len() == 1 || best.rate_down * 10 >= sum * 9 => {
-            format!("one source: {} sends {}, nearly all that comes", best.addr, units::rate(best.rate_down))
+    let of_peers = serving.iter().map(|p| (p.addr.to_string(), p.rate_down));
+    let rates: Vec<(String, u64)> = of_peers.chain(sending.iter().map(|s| (s.name.clone(), s.rate))).collect();
+    let sum: u64 = rates.iter().map(|(_, rate)| rate).sum();
+    match rates.iter().max_by_key(|(_, rate)| *rate) {
+        Some((best, rate)) if rates.len() == 1 || rate * 10 >= sum * 9 => {
+            format!("one source: the uplink of {best} gives {}, nearly all that comes", units::rate(*rate))
         }
-        _ => format!(
+        _ if sending.is_empty() => format!(
             "the uplinks of the peers: {} of {} serve, {} each on average",
             serving.len(),
             peers.len(),
-            units::rate(sum / serving.len() as u64)
+            units::rate(sum / serving.len().max(1) as u64)
+        ),
+        _ => format!(
+            "the uplinks of the sources: {} and {} serve, {} each on average",
+            count(sending.len(), "server"),
+            count(serving.len(), "peer"),
+            units::rate(sum / rates.len().max(1) as u64)
         ),
     }
+}
+
+fn count(n: usize, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -90,14 +126,16 @@ mod tests {
     fn one_sentence_names_the_limit() {
         let torrent = TorrentStatus { phase: Phase::Downloading, rate_down: 95, ..TorrentStatus::default() };
         let status = Status { torrent, checking: None, complete: false, error: None };
-        let say = |peers: &[PeerStatus], limit| sentence(&status, peers, limit);
+        let facts = |status, peers, limit| Facts { status, peers, servers: &[], missing: Some(PieceIndex(7)), limit };
+        let say =
+            |peers: &[PeerStatus], limit| sentence(&Facts { status: &status, peers, ..facts(&status, &[], limit) });
         assert!(say(&[], None).contains("nobody"));
         assert!(say(&[peer(95, false, true)], Some(100)).contains("your own limit"));
-        assert!(say(&[peer(0, true, false)], None).contains("nobody has what is missing"));
+        assert!(say(&[peer(0, true, false)], None).contains("nobody has what is missing, piece 7"));
         assert!(say(&[peer(0, true, true)], None).contains("waiting for a turn"));
-        assert!(say(&[peer(95, false, true)], None).contains("one source: 192.0.2.1:5 sends 95 B/s"));
+        assert!(say(&[peer(95, false, true)], None).contains("one source: the uplink of 192.0.2.1:5 gives 95 B/s"));
         assert!(say(&[peer(50, false, true), peer(45, false, true)], None).contains("uplinks"));
         let checking = Status { checking: Some((1, 2)), ..status.clone() };
-        assert!(sentence(&checking, &[], None).contains("the disk"));
+        assert!(sentence(&facts(&checking, &[], None)).contains("the disk"));
     }
 }

@@ -8,6 +8,7 @@ use node::{Node, Status};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use swarm::SourceKind;
 
 /// Sources that are listed for people.
 const SOURCES_SHOWN: usize = 20;
@@ -23,6 +24,7 @@ struct Progress<'a> {
     total: u64,
     rate: u64,
     peers: u32,
+    servers: u32,
     name: &'a str,
 }
 
@@ -103,6 +105,8 @@ pub struct Transfer {
     why: ProgressBar,
     /// Where it is, once it is complete.
     pub path: Option<PathBuf>,
+    /// What comes is checked against hashes.
+    pub verified: bool,
     /// It has failed, and that was told.
     pub failed: bool,
     /// It is seeded, since then.
@@ -125,6 +129,7 @@ impl Transfer {
             bar,
             why,
             path: None,
+            verified: true,
             failed: false,
             seeds_from: None,
             ends: false,
@@ -143,24 +148,31 @@ impl Transfer {
     pub fn progress(&mut self, status: &Status, voice: Voice, shown: &Shown) {
         let t = &status.torrent;
         let bytes = (t.done + t.partial).min(t.wanted);
-        voice.object(&Progress { bytes, total: t.wanted, rate: t.rate_down, peers: t.peers, name: &self.name });
+        voice.object(&Progress {
+            bytes,
+            total: t.wanted,
+            rate: t.rate_down,
+            peers: t.peers,
+            servers: t.streams,
+            name: &self.name,
+        });
         self.bar.set_length(t.wanted);
         self.bar.set_position(bytes);
         let left = t.wanted.saturating_sub(bytes).checked_div(t.rate_down);
         self.bar.set_message(match (status.checking, t.peers, left) {
             (Some((done, all)), ..) => format!("checking, {} %", done.saturating_mul(100) / all.max(1)),
-            (None, 0, _) => "waiting for peers".into(),
-            (None, n, None) => format!("{n} {}", noun(n)),
+            (None, 0, _) if t.streams == 0 => "waiting for sources".into(),
+            (None, n, None) => from(n, t.streams),
             (None, n, Some(left)) => {
                 format!(
-                    "{}, {n} {}, {} left",
+                    "{}, {}, {} left",
                     units::rate(t.rate_down),
-                    noun(n),
+                    from(n, t.streams),
                     units::time(Duration::from_secs(left))
                 )
             }
         });
-        if t.peers > 0 || status.checking.is_some() {
+        if t.peers > 0 || t.streams > 0 || status.checking.is_some() {
             self.alone_since = None;
         } else if self.alone_since.get_or_insert_with(Instant::now).elapsed() > LONELY && self.said.is_none() {
             self.said = Some((String::new(), Instant::now()));
@@ -197,27 +209,38 @@ impl Transfer {
             path: path.clone(),
             bytes,
             seconds: seconds.as_secs_f64(),
-            verified: true,
+            verified: self.verified,
             wasted,
             sources: sources
                 .iter()
-                .map(|s| From { kind: "peer", address: s.addr.to_string(), bytes: s.bytes })
+                .map(|s| {
+                    let (kind, address) = match &s.kind {
+                        SourceKind::Peer(addr) => ("peer", addr.to_string()),
+                        SourceKind::Http(name) => ("http", name.clone()),
+                    };
+                    From { kind, address, bytes: s.bytes }
+                })
                 .collect(),
             name: &self.name,
         });
         self.clear();
         shown.above(|| {
             let path = printable(&path);
+            let verified = if self.verified { "complete and verified" } else { "complete, not verified" };
             if bytes == 0 {
-                voice.result(&format!("{path} is complete and verified; nothing had to be fetched"));
+                voice.result(&format!("{path} is {verified}; nothing had to be fetched"));
                 return;
             }
             let rate = units::rate((bytes as f64 / seconds.as_secs_f64().max(0.001)) as u64);
             let (size, time) = (units::bytes(bytes), units::time(seconds));
-            voice.result(&format!("{path} is complete and verified: {size} in {time}, {rate}"));
+            voice.result(&format!("{path} is {verified}: {size} in {time}, {rate}"));
             for source in sources.iter().take(SOURCES_SHOWN).filter(|_| !voice.quiet) {
                 let share = source.bytes as f64 * 100.0 / bytes as f64;
-                voice.result(&format!("  {:>9} ({share:.0} %) from {}", units::bytes(source.bytes), source.addr));
+                let who = match &source.kind {
+                    SourceKind::Peer(addr) => addr.to_string(),
+                    SourceKind::Http(name) => printable(name).to_string(),
+                };
+                voice.result(&format!("  {:>9} ({share:.0} %) from {who}", units::bytes(source.bytes)));
             }
             if sources.len() > SOURCES_SHOWN {
                 voice.result(&format!("  and the rest from {} more", sources.len() - SOURCES_SHOWN));
@@ -229,6 +252,46 @@ impl Transfer {
     }
 }
 
-fn noun(peers: u32) -> &'static str {
-    if peers == 1 { "peer" } else { "peers" }
+/// A bar for what has no known end.
+pub fn bar_of_unknown(voice: Voice, path: &std::path::Path) -> ProgressBar {
+    let target = if voice.draws() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(None, target);
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {spinner} {binary_bytes}, {binary_bytes_per_sec}") {
+        bar.set_style(style);
+    }
+    let name = path.file_name().map(|n| n.to_string_lossy().chars().take(30).collect::<String>());
+    bar.set_prefix(printable(&name.unwrap_or_default()));
+    bar
+}
+
+/// Tells that something is complete of which nothing was known before.
+pub fn complete_unchecked(voice: Voice, path: &std::path::Path, url: &str, bytes: u64, time: Duration) {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let path = path.to_string_lossy().into_owned();
+    voice.object(&Complete {
+        path: path.clone(),
+        bytes,
+        seconds: time.as_secs_f64(),
+        verified: false,
+        wasted: 0,
+        sources: vec![From { kind: "http", address: url.to_owned(), bytes }],
+        name: &name,
+    });
+    let rate = units::rate((bytes as f64 / time.as_secs_f64().max(0.001)) as u64);
+    let path = printable(&path);
+    voice.result(&format!(
+        "{path} is complete, not verified: {} in {}, {rate}",
+        units::bytes(bytes),
+        units::time(time)
+    ));
+}
+
+/// How many send.
+fn from(peers: u32, streams: u32) -> String {
+    let count = |n: u32, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+    match (peers, streams) {
+        (n, 0) => count(n, "peer"),
+        (0, n) => count(n, "stream"),
+        (peers, streams) => format!("{}, {}", count(peers, "peer"), count(streams, "stream")),
+    }
 }

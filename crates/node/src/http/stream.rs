@@ -1,0 +1,259 @@
+//! One stream: requests for the files or parts under a run of content, one after the other, and their bodies for the engine.
+
+use super::client::{Request, Web};
+use super::remote::{Names, Remote, Segment};
+use super::tap::{Closed, Tap};
+use crate::disk::mailbox::Inbox;
+use crate::driver::Msg;
+use crate::rope::Rope;
+use base::{ConnId, Plan};
+use bytes::Bytes;
+use engine::Input;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use swarm::StreamError;
+
+/// Zeros given at once.
+const ZEROS: usize = 64 << 10;
+/// Bytes of bodies given to the loop at once at most.
+const BATCH: usize = 512 << 10;
+
+/// What a stream is to bring, and whom it tells.
+pub(crate) struct Errand {
+    pub(crate) conn: ConnId,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    pub(crate) tap: Tap,
+    pub(crate) inbox: Arc<Inbox<Msg>>,
+}
+
+impl std::fmt::Debug for Errand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Errand { conn, offset, len, .. } = self;
+        write!(f, "Errand({conn:?}, {len} bytes at {offset})")
+    }
+}
+
+/// How a stream came to its end.
+enum Stop {
+    /// Nobody wants it any more.
+    Closed,
+    Error(StreamError),
+}
+
+impl From<Closed> for Stop {
+    fn from(Closed: Closed) -> Self {
+        Stop::Closed
+    }
+}
+
+impl From<StreamError> for Stop {
+    fn from(error: StreamError) -> Self {
+        Stop::Error(error)
+    }
+}
+
+/// Brings a stream, and tells its end unless nobody wants to know.
+pub(crate) async fn run(web: Arc<Web>, remote: Arc<Remote>, plan: Arc<Plan>, names: Names, errand: Errand) {
+    let fetch = async {
+        match remote.segments(&plan, names.as_deref(), errand.offset, errand.len) {
+            Some(segments) => fetch(&web, &remote, segments, &errand).await,
+            None => Err(StreamError::Missing { at: errand.offset, why: "it does not have this part".into() }.into()),
+        }
+    };
+    let end = tokio::select! {
+        end = fetch => end,
+        () = errand.tap.closed() => Err(Stop::Closed),
+    };
+    let end = match end {
+        Ok(()) => Ok(()),
+        Err(Stop::Error(error)) => Err(error),
+        Err(Stop::Closed) => return,
+    };
+    errand.inbox.put_one(Msg::Input(Input::StreamEnded { conn: errand.conn, end }));
+}
+
+async fn fetch(web: &Web, remote: &Remote, segments: Vec<Segment>, errand: &Errand) -> Result<(), Stop> {
+    for segment in segments {
+        match segment {
+            Segment::Zeros(mut left) => {
+                while left > 0 {
+                    let zeros = Bytes::from_static(&[0; ZEROS]);
+                    let n = left.min(ZEROS as u64);
+                    give(errand, zeros.slice(..n as usize)).await?;
+                    left -= n;
+                }
+            }
+            Segment::Read { path, offset, len, at } => read(path, offset, len, at, errand).await?,
+            Segment::Get { url, offset, len, total, at } => {
+                let answer = ask(web, remote, &url, offset, len, total, at).await?;
+                pass_on(answer, len, errand).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Passes bytes of a file on.
+async fn read(path: PathBuf, offset: u64, len: u64, at: u64, errand: &Errand) -> Result<(), Stop> {
+    let missing = |path: &Path, why: &dyn std::fmt::Display| StreamError::Missing {
+        at,
+        why: format!("can't read {}: {why}", path.display()),
+    };
+    let open = {
+        let path = path.clone();
+        // A pipe would wait for somebody to write.
+        tokio::task::spawn_blocking(move || -> std::io::Result<Arc<File>> {
+            let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+            let file = File::options().read(true).custom_flags(no_wait).open(path)?;
+            match file.metadata()?.is_file() {
+                true => Ok(Arc::new(file)),
+                false => Err(std::io::Error::other("it is no plain file")),
+            }
+        })
+    };
+    let file = match open.await {
+        Ok(Ok(file)) => file,
+        Ok(Err(e)) => return Err(missing(&path, &e).into()),
+        Err(e) => return Err(missing(&path, &e).into()),
+    };
+    let mut done = 0;
+    while done < len {
+        let (file, from, n) = (file.clone(), offset + done, (len - done).min(BATCH as u64) as usize);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut buf = vec![0; n];
+            file.read_exact_at(&mut buf, from).map(|()| Bytes::from(buf))
+        });
+        match read.await {
+            Ok(Ok(bytes)) => {
+                done += bytes.len() as u64;
+                give(errand, bytes).await?;
+            }
+            Ok(Err(e)) => return Err(missing(&path, &e).into()),
+            Err(e) => return Err(missing(&path, &e).into()),
+        }
+    }
+    Ok(())
+}
+
+/// Passes `len` bytes of a body on.
+async fn pass_on(mut answer: Response, len: u64, errand: &Errand) -> Result<(), Stop> {
+    let mut left = len;
+    while left > 0 {
+        let chunk = answer.chunk().await.map_err(|e| StreamError::Broken { why: crate::fetch::words(&e) })?;
+        let Some(mut chunk) = chunk else {
+            return Err(StreamError::Broken { why: "the server has ended its answer too early".into() }.into());
+        };
+        chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        left -= chunk.len() as u64;
+        give(errand, chunk).await?;
+    }
+    Ok(())
+}
+
+/// Gives bytes to the engine, as its credit allows.
+async fn give(errand: &Errand, mut bytes: Bytes) -> Result<(), Stop> {
+    while !bytes.is_empty() {
+        let n = errand.tap.take(bytes.len().min(BATCH)).await?;
+        let data = Rope::from(bytes.split_to(n));
+        errand.inbox.put_one(Msg::Input(Input::Received { conn: errand.conn, data }));
+    }
+    Ok(())
+}
+
+/// Asks for a range, and sees whether the answer is what was asked for.
+async fn ask(
+    web: &Web,
+    remote: &Remote,
+    url: &str,
+    offset: u64,
+    len: u64,
+    total: u64,
+    at: u64,
+) -> Result<Response, StreamError> {
+    let named_by = remote.server.named_by;
+    let whole = offset == 0 && len == total;
+    let mut headers = HeaderMap::new();
+    if let (false, Some(tag)) = (whole, remote.tag(url))
+        && let Ok(tag) = HeaderValue::from_str(&tag)
+    {
+        headers.insert(IF_RANGE, tag);
+    }
+    let range = (!whole).then(|| (offset, offset + len.max(1) - 1));
+    let request = Request { named_by, range, headers, ..Request::get(url) };
+    let answer = web.ask(request).await.map_err(|e| match e {
+        super::client::WebError::Refused(why) => StreamError::Wrong { why },
+        super::client::WebError::Failed(why) => StreamError::Broken { why },
+    })?;
+    let status = answer.status();
+    let said = || format!("the server says {status}");
+    match status {
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            let seconds = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+            return Err(StreamError::Busy { seconds: seconds.unwrap_or(0).min(MAX_WAIT_SECS), why: said() });
+        }
+        StatusCode::RANGE_NOT_SATISFIABLE => {
+            return Err(StreamError::Wrong { why: format!("it has less than {} bytes", offset + len) });
+        }
+        _ if status.is_client_error() => return Err(StreamError::Missing { at, why: said() }),
+        _ => return Err(StreamError::Broken { why: said() }),
+    }
+    let headers = answer.headers();
+    let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+    if text(CONTENT_ENCODING).is_some_and(|e| !e.trim().is_empty() && !e.eq_ignore_ascii_case("identity")) {
+        return Err(StreamError::Wrong { why: "it sends a compressed form, which was not asked for".into() });
+    }
+    if let Some(tag) = text(ETAG).filter(|tag| !tag.starts_with("W/"))
+        && !remote.note_tag(url, tag)
+    {
+        return Err(StreamError::Wrong { why: "what it has has changed".into() });
+    }
+    let other_size = |n: u64| StreamError::Wrong { why: format!("it has {n} bytes, and {total} are wanted") };
+    if status == StatusCode::OK {
+        if let Some(n) = answer.content_length().filter(|n| *n != total) {
+            return Err(other_size(n));
+        }
+        return if offset == 0 { Ok(answer) } else { Err(StreamError::NoRanges) };
+    }
+    match text(CONTENT_RANGE).and_then(content_range) {
+        Some((_, _, Some(n))) if n != total => Err(other_size(n)),
+        Some((first, last, _)) if first == offset && last == offset + len - 1 => Ok(answer),
+        // Several parts, another part, or none that can be read.
+        _ => Err(StreamError::NoRanges),
+    }
+}
+
+/// A server may ask for so much patience.
+const MAX_WAIT_SECS: u32 = 600;
+
+/// First byte, last byte and length of `bytes 0-9/100`.
+pub(crate) fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+    let (range, total) = text.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    let total = match total.trim() {
+        "*" => None,
+        total => Some(total.parse().ok()?),
+    };
+    (first <= last && total.is_none_or(|t| last < t)).then_some((first, last, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges() {
+        assert_eq!(content_range("bytes 0-9/100"), Some((0, 9, Some(100))));
+        assert_eq!(content_range("bytes 5-5/*"), Some((5, 5, None)));
+        for bad in ["", "bytes */100", "bytes 9-0/100", "bytes 0-100/100", "items 0-9/100", "bytes 0-9", "bytes -1-2/3"]
+        {
+            assert_eq!(content_range(bad), None, "{bad}");
+        }
+    }
+}
