@@ -74,7 +74,8 @@ pub(crate) fn metalink(item: &Item, base: &str, mirrors: &Mirrors) -> Option<Met
             torrents: vec![MetalinkTorrent {
                 url: format!("{link}.torrent"),
                 priority: None,
-                name: path.map(Into::into),
+                // As the torrent has it, its own name in front.
+                name: path.map(|path| format!("{}/{path}", item.title)),
             }],
             ..MetalinkFile::default()
         }

@@ -287,6 +287,10 @@ impl Site {
                 (None, Some(len)) => self.content(item, Content::Zeros(len), headers, download).await,
                 (None, None) => answer::not_found(),
             },
+            // To web seeds of v2 torrents, libtorrent appends the name of a single file as well.
+            Some(Slot::Ready(item)) if path == item.title => {
+                self.content(item, Content::File(0), headers, download).await
+            }
             Some(Slot::Unmade(unmade)) if !unmade.single => as_it_is(unmade, Some(path), headers, download).await,
             _ => answer::not_found(),
         }

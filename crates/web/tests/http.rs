@@ -290,7 +290,7 @@ async fn there_is_no_way_out() {
         "/f/%2fetc%2fhostname",
         "/f/tree/sub",
         "/f/tree/sub/",
-        "/f/one.bin/one.bin",
+        "/f/one.bin/other",
         "/f/../secret",
         "/f/%ff",
         "/secret",
@@ -356,7 +356,7 @@ async fn a_metalink_says_the_same_as_the_torrent() {
     let urls: Vec<_> = big.urls.iter().map(|u| (&*u.url, u.priority)).collect();
     let both = [("http://m.example/f/tree/sub/b%20b.bin", Some(1)), ("http://h.example:1/f/tree/sub/b%20b.bin", None)];
     assert_eq!(urls, both);
-    assert_eq!(big.torrents[0].name.as_deref(), Some("sub/b b.bin"));
+    assert_eq!(big.torrents[0].name.as_deref(), Some("tree/sub/b b.bin"), "as aria2 looks for it");
     assert_eq!((big.sha256, &big.pieces), (Some(hash::Sha256::digest(&content(2, 2_000_000))), &None));
     let links = yard.get("/f/tree/a.txt").await;
     assert!(links.header("link").ends_with(", <http://m.example/f/tree/a.txt>; rel=duplicate; pri=1; geo=de"));
@@ -377,6 +377,7 @@ async fn web_seeds_lead_to_the_files() {
     assert_eq!(yard.site.web_seed("tree", &tree), "http://h.example:1/f/");
     assert_eq!(yard.site.web_seed("t 2", &tree), "http://h.example:1/~/seed/t%202/");
     assert_eq!(yard.get("/~/seed/tree/whatever/sub/b%20b.bin").await.body, content(2, 2_000_000));
+    assert_eq!(yard.get("/f/one.bin/one.bin").await.body, content(4, 1000), "as libtorrent asks for v2");
     for path in ["/~/seed/tree", "/~/seed/tree/a.txt", "/~/seed/none/x/a.txt", "/~/seed/tree/x/../../secret"] {
         assert_eq!(yard.get(path).await.status, 404, "{path}");
     }

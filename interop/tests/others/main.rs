@@ -8,6 +8,7 @@ mod doors;
 mod errors;
 mod examples;
 mod files;
+mod link;
 mod magnets;
 mod page;
 mod pairs;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         errors::trials(),
         share::trials(),
         split::trials(),
+        link::trials(),
         web::trials(),
         doors::trials(),
         examples::trials(),

@@ -100,7 +100,8 @@ pub struct MetalinkTorrent {
     pub url: String,
     /// 1 is tried first, 999999 last, as is what has none.
     pub priority: Option<u32>,
-    /// Which file of the torrent it is, as the Metalink writes it. Compare it with paths; don't use it as one.
+    /// Which file of the torrent it is, as the Metalink writes it: its path, for most programs with the torrent's name in
+    /// front. Compare it with paths; don't use it as one.
     pub name: Option<String>,
 }
 
