@@ -1,19 +1,22 @@
-//! The doors of the web server, with clients and servers that others wrote: names and passwords.
+//! The doors of the web server, with clients and servers that others wrote: names and passwords in front, an application server behind.
 
 use std::fs;
-use std::io::Write as _;
-use std::process::Stdio;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use interop::place::Place;
+use interop::process::Process;
 use interop::shoal;
 use libtest_mimic::Trial;
 
 use crate::trial;
-use crate::web::{curl, serve};
+use crate::web::{curl, serve, up};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("web/names-and-passwords", passwords)]
+    vec![trial("web/names-and-passwords", passwords), trial("web/proxy-to-python", proxy)]
 }
 
 /// What `shoal passwd` makes of a password that is piped in.
@@ -57,6 +60,125 @@ fn passwords() -> Result<()> {
     fs::write(&file, "ada:$argon2id$v=19$m=1")?;
     for (who, wanted) in [("ada:other", "200"), ("bob:builder", "200"), ("ada:wrong", "401")] {
         ensure!(status("/a.txt", who)? == wanted, "{who}");
+    }
+    place.succeeded();
+    Ok(())
+}
+
+const APP: &str = include_str!("app.py");
+
+fn proxy() -> Result<()> {
+    let place = Place::new("web/proxy")?;
+    let www = place.sub("www")?;
+    fs::write(www.join("a.txt"), "a file")?;
+    fs::write(place.folder.join("app.py"), APP)?;
+    fs::write(place.folder.join("users"), line(&place, "ada", "sesame")?)?;
+    let (ours, app, none) =
+        (format!("{}:8080", place.address(1)), format!("{}:9000", place.address(2)), format!("{}:9", place.address(2)));
+    let _app = Process::start("app", &place.folder, Command::new("python3").args(["app.py", &app]))?;
+    up(&app)?;
+    let routes = [format!("/app=http://{app}"), format!("/moved=http://{app}/base"), format!("/none=http://{none}")];
+    let users = place.folder.join("users").display().to_string();
+    let mut flags = vec!["--max-body", "100000", "--program-timeout", "2s", "--auth", &users];
+    routes.iter().for_each(|route| flags.extend(["--proxy", route]));
+    let serve = serve(&place, &www, &ours, &flags)?;
+    let ask = |path: &str, more: &[&str]| curl(&ours, path, &[&["-u", "ada:sesame"], more].concat());
+
+    let seen = ask(
+        "/app/x%2Fy?a=%20",
+        &[
+            "-H",
+            "Cookie: c=1",
+            "-H",
+            "X-Forwarded-For: 10.9.9.9",
+            "-H",
+            "Remote-User: root",
+            "-H",
+            "Connection: X-Mine, Host",
+            "-H",
+            "X-Mine: 1",
+        ],
+    )?;
+    let said: serde_json::Value = serde_json::from_slice(&seen.body)?;
+    let header = |name: &str| {
+        let all: Vec<_> = said["headers"].as_array().into_iter().flatten().filter(|h| h[0] == name).collect();
+        all.iter().map(|h| h[1].as_str().unwrap_or_default()).collect::<Vec<_>>().join("|")
+    };
+    ensure!(said["path"] == "/app/x%2Fy?a=%20" && said["method"] == "GET", "{said}");
+    for (name, value) in [
+        ("host", "site.example"),
+        ("cookie", "c=1"),
+        ("x-forwarded-for", &*place.address(1).to_string()),
+        ("x-forwarded-host", "site.example"),
+        ("x-forwarded-proto", "http"),
+        ("remote-user", "ada"),
+        ("x-mine", ""),
+        ("authorization", ""),
+    ] {
+        let said_of_it = header(name);
+        // Who asks has some address of this machine.
+        let fine = if name == "x-forwarded-for" {
+            !said_of_it.contains("10.9.9.9") && !said_of_it.is_empty()
+        } else {
+            said_of_it == value
+        };
+        ensure!(fine, "{name}: {said_of_it:?}");
+    }
+    ensure!(
+        seen.headers.iter().filter(|(n, _)| n == "set-cookie").count() == 2 && seen.header("x-hop").is_empty(),
+        "{seen:?}"
+    );
+    ensure!(String::from_utf8_lossy(&ask("/moved/x", &[])?.body).contains("\"/base/x\""));
+    ensure!(ask("/a.txt", &[])?.body == b"a file" && curl(&ours, "/app/x", &[])?.status == "401");
+    let away = ask("/app/away", &[])?;
+    ensure!(away.status == "302" && away.header("location") == "/app/there", "{away:?}");
+    ensure!(ask("/app/stream", &[])?.body == b"firstsecond");
+
+    // Bodies, with a length and without, up to the limit.
+    let data = place.folder.join("data");
+    fs::write(&data, vec![b'x'; 100_000])?;
+    let body = format!("@{}", data.display());
+    for more in [&["--data-binary", &*body][..], &["--data-binary", &body, "-H", "Transfer-Encoding: chunked"]] {
+        let text = String::from_utf8_lossy(&ask("/app/x", more)?.body).into_owned();
+        ensure!(text.contains("\"bytes\": 100000"), "{more:?}: {text}");
+    }
+    fs::write(&data, vec![b'x'; 100_001])?;
+    for more in [&["--data-binary", &*body][..], &["--data-binary", &body, "-H", "Transfer-Encoding: chunked"]] {
+        ensure!(ask("/app/x", more)?.status == "413", "{more:?}");
+    }
+
+    // What goes wrong behind.
+    for (path, status) in [("/app/hang", "504"), ("/app/rubbish", "502"), ("/none/x", "502"), ("/app/%2e%2e/x", "400")]
+    {
+        let seen = ask(path, &[])?;
+        ensure!(seen.status == status, "{path}: {seen:?}");
+        ensure!(!String::from_utf8_lossy(&seen.body).contains("9000"), "strangers learn nothing of what is behind");
+    }
+    let log = serve.process.log();
+    ensure!(
+        log.contains("/none/x: the server can't be reached") && log.contains("/app/hang: the server said nothing"),
+        "{log}"
+    );
+
+    // A web socket: whatever both say after they agreed.
+    let mut socket = TcpStream::connect(&ours)?;
+    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+    socket.write_all(
+        b"GET /app/socket HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRhOnNlc2FtZQ==\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    )?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut one = [0];
+        ensure!(socket.read(&mut one)? == 1, "{}", String::from_utf8_lossy(&head));
+        head.extend(one);
+    }
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    ensure!(head.starts_with("http/1.1 101 ") && head.contains("upgrade: websocket"), "{head}");
+    for word in ["hello", "again"] {
+        socket.write_all(word.as_bytes())?;
+        let mut back = [0; 5];
+        socket.read_exact(&mut back)?;
+        ensure!(back == *word.to_uppercase().as_bytes());
     }
     place.succeeded();
     Ok(())

@@ -5,7 +5,7 @@ use crate::units::{Size, Span};
 use clap::Args;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use web::{Address, ProgramLimits};
+use web::{Address, ProgramLimits, Route};
 
 /// Where the web server listens unless it is told otherwise: for this machine alone.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -58,9 +58,9 @@ pub struct ServeArgs {
     /// Largest body of a request
     #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Programs")]
     pub max_body: Size,
-    /// Hand what begins with PREFIX to another web server
-    #[arg(long, value_name = "PREFIX=URL", hide = true)]
-    pub proxy: Vec<String>,
+    /// Hand requests for paths that begin with PREFIX to the application server at URL; a path in the URL takes the place of the prefix; may be repeated
+    #[arg(long, value_name = "PREFIX=URL", help_heading = "Programs")]
+    pub proxy: Vec<Route>,
     /// Let in only names and passwords that are in this file: lines that `shoal passwd NAME` makes
     #[arg(long, value_name = "FILE")]
     pub auth: Option<PathBuf>,
@@ -82,9 +82,8 @@ pub struct ServeArgs {
 }
 
 impl ServeArgs {
-    /// Refuses the flags of parts that are not built yet.
+    /// Refuses what can't go together.
     pub fn check(&self) -> Result<(), Failure> {
-        let flags = [("--proxy", !self.proxy.is_empty())];
         if self.write && !(self.cgi.is_empty() && self.fastcgi.is_empty()) {
             return Err(Failure::usage(
                 "--write can't go with --cgi or --fastcgi: who may write files beside programs can change what they do",
@@ -98,10 +97,7 @@ impl ServeArgs {
         if self.share && self.auth.is_some() {
             return Err(Failure::usage("--share can't go with --auth: peers ask nobody for a password"));
         }
-        match flags.into_iter().find(|(_, given)| *given) {
-            Some((flag, _)) => Err(Failure::unbuilt(flag)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,8 @@ use shared::Shared;
 use std::path::Path;
 use std::sync::Arc;
 use web::{
-    AccessLog, Auth, Folder, FolderOptions, Guarded, Limits, ProgramLimits, Programs, Serving, Website, WithSite,
+    AccessLog, Auth, Folder, FolderOptions, Guarded, Limits, ProgramLimits, Programs, Proxied, Serving, Website,
+    WithSite,
 };
 
 /// Threads that answer; more than there are cores never help.
@@ -52,8 +53,10 @@ pub async fn run(args: ServeArgs, global: &Global, voice: Voice) -> Result<(), F
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let limits =
         Limits { threads: threads.clamp(1, THREADS_MAX), connections: args.max_connections, ..Limits::default() };
+    let (patience, body) = (args.program_timeout.0, args.max_body.0);
+    let site_behind = Proxied::new(Website { folder, programs }, args.proxy, patience, body);
     let site = shared.as_ref().map(|shared| shared.sharer.site.clone());
-    let handler = WithSite { site, handler: Guarded { handler: Website { folder, programs }, auth } };
+    let handler = WithSite { site, handler: Guarded { handler: site_behind, auth } };
     let serving = Serving { handler, limits, log };
     match shared {
         Some(shared) => shared.serve(serving, listeners).await,
