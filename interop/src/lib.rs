@@ -14,6 +14,7 @@ pub mod hostile;
 pub mod place;
 pub mod process;
 pub mod python;
+pub mod relay;
 pub mod rpc;
 pub mod sandbox;
 pub mod shoal;

@@ -76,6 +76,8 @@ pub struct HttpStatus {
     pub bytes: u64,
     /// Whether it is used.
     pub state: HttpState,
+    /// What went wrong last, if something did.
+    pub trouble: Option<String>,
 }
 
 /// Whether a server is used.

@@ -8,6 +8,7 @@ mod doors;
 mod errors;
 mod examples;
 mod files;
+mod get;
 mod link;
 mod magnets;
 mod page;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         share::trials(),
         split::trials(),
         link::trials(),
+        get::trials(),
         web::trials(),
         doors::trials(),
         examples::trials(),

@@ -37,7 +37,7 @@ fn file(place: &Place) -> Result<(PathBuf, Vec<u8>)> {
 }
 
 /// nginx with what is configured here for its one folder.
-fn nginx(place: &Place, name: &str, address: &str, location: &str) -> Result<(Process, PathBuf)> {
+pub(crate) fn nginx(place: &Place, name: &str, address: &str, location: &str) -> Result<(Process, PathBuf)> {
     let folder = place.sub(name)?;
     let www = place.sub(&format!("{name}/www"))?;
     let (dir, root) = (folder.display(), www.display());
@@ -54,10 +54,10 @@ fn nginx(place: &Place, name: &str, address: &str, location: &str) -> Result<(Pr
     Ok((process, www))
 }
 
-const DAV: &str = "dav_methods PUT; create_full_put_path on; client_max_body_size 1g;";
+pub(crate) const DAV: &str = "dav_methods PUT; create_full_put_path on; client_max_body_size 1g;";
 
 /// What a command says, object by object, and whether it ended well.
-fn objects(place: &Place, args: &[&str]) -> Result<(Vec<Value>, bool)> {
+pub(crate) fn objects(place: &Place, args: &[&str]) -> Result<(Vec<Value>, bool)> {
     let mut process = Process::talk("split", &place.folder, shoal::command(place, "state-split")?.args(args))?;
     let mut said = Vec::new();
     while let Ok(object) = process.hear(PATIENCE) {

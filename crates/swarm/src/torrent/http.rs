@@ -160,6 +160,7 @@ impl<P> Http<P> {
                 (Some(why), false) if s.wait > now => HttpState::Waits { why: why.clone() },
                 _ => HttpState::Fine,
             },
+            trouble: s.why.clone(),
         };
         self.servers.iter().enumerate().map(status).collect()
     }

@@ -38,7 +38,12 @@ pub fn sentence(facts: &Facts<'_>) -> String {
             }
             HttpState::Fine => None,
         });
-        return match (failed, t.candidates) {
+        let lacks = || {
+            let trouble = servers.iter().find_map(|s| Some(format!("{}: {}", s.name, s.trouble.as_ref()?)))?;
+            let piece = missing.map(|p| format!(", piece {} for example", p.0)).unwrap_or_default();
+            Some(format!("no server has what is missing{piece}; {trouble}"))
+        };
+        return match (failed.or_else(lacks), t.candidates) {
             (Some(failed), 0) => failed,
             (None, 0) => "nobody to fetch from: no tracker or peer has named anybody yet".into(),
             (_, n) => format!("nobody is connected: {n} addresses are known, and none has answered yet"),
