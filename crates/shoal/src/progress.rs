@@ -89,22 +89,16 @@ struct Progress {
     rate: u64,
 }
 
-/// Follows work that says how far it is: with a bar, or with an object a second. None if `stop` is done first.
-pub async fn followed<T>(
-    voice: Voice,
-    far: impl Fn() -> Far,
-    stop: impl Future<Output = ()>,
-    work: impl Future<Output = T>,
-) -> Option<T> {
-    tokio::pin!(stop, work);
+/// Follows work that says how far it is: with a bar, or with an object a second.
+pub async fn followed<T>(voice: Voice, far: impl Fn() -> Far, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
     let started = tokio::time::Instant::now();
     let mut tick = tokio::time::interval(if voice.json { TOLD } else { STEP });
     let mut drawn: Option<(&str, ProgressBar)> = None;
     let mut before = 0;
     let result = loop {
         tokio::select! {
-            result = &mut work => break Some(result),
-            () = &mut stop => break None,
+            result = &mut work => break result,
             _ = tick.tick() => {
                 let Far { what, bytes, total } = far();
                 if voice.json && started.elapsed() >= TOLD {

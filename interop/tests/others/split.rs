@@ -1,13 +1,17 @@
 //! Files in parts on nginx with WebDAV's PUT, on our own server and in folders: placed, damaged, dropped, repaired.
 
 use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use interop::place::Place;
 use interop::process::{PATIENCE, Process};
-use interop::shoal;
+use interop::shoal::{self, Running};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
@@ -15,7 +19,12 @@ use crate::web::{curl, serve, up};
 use crate::{doors, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("split/nginx-shoal-and-a-folder", three_kinds), trial("split/what-nginx-refuses", refusals)]
+    vec![
+        trial("split/nginx-shoal-and-a-folder", three_kinds),
+        trial("split/what-nginx-refuses", refusals),
+        trial("split/get-from-dead-slow-and-lying-servers", trouble),
+        trial("split/get-from-folders-and-by-url", places),
+    ]
 }
 
 /// Bytes of the file that is split: 8 parts for each of three targets.
@@ -199,6 +208,112 @@ fn refusals() -> Result<()> {
     fs::write(place.folder.join("disk image.iso.split.json"), "{}")?;
     shoal::fails(&place, &["split", &path, "--across", &folder], &["disk image.iso.split.json is there already"])?;
     ensure!(parts(Path::new(&folder))?.is_empty(), "parts were placed before that was seen");
+    place.succeeded();
+    Ok(())
+}
+
+/// Passes connections on to `to`, and what comes back at 16 KiB every 40 ms and connection.
+fn slow(listener: TcpListener, to: String) {
+    thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let Ok(far) = TcpStream::connect(&to) else { continue };
+            let (Ok(mut near_in), Ok(mut far_out)) = (near.try_clone(), far.try_clone()) else { continue };
+            thread::spawn(move || {
+                let _ = io::copy(&mut near_in, &mut far_out);
+                far_out.shutdown(Shutdown::Write)
+            });
+            thread::spawn(move || {
+                let (mut near, mut far, mut buf) = (near, far, vec![0; 16 << 10]);
+                while let Ok(n @ 1..) = far.read(&mut buf) {
+                    if near.write_all(&buf[..n]).is_err() {
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(40));
+                }
+                near.shutdown(Shutdown::Both)
+            });
+        }
+    });
+}
+
+/// One server dies half way, one is slow, one has changed every part: the file arrives whole all the same.
+fn trouble() -> Result<()> {
+    let place = Place::new("split/trouble")?;
+    let (path, body) = file(&place)?;
+    let path = path.display().to_string();
+    let (mut servers, mut targets) = (Vec::new(), Vec::new());
+    for number in 1..=4u8 {
+        let (folder, address) = (place.sub(&format!("server{number}"))?, format!("{}:8080", place.address(number)));
+        servers.push(Running::start(
+            &place,
+            &format!("serve{number}"),
+            &["serve", &folder.display().to_string(), "--listen", &address, "--write"],
+        )?);
+        targets.push(format!("http://{address}/"));
+    }
+    let listener = TcpListener::bind((place.address(4), 8081))?;
+    let dawdler = format!("http://{}/", listener.local_addr()?);
+    slow(listener, format!("{}:8080", place.address(4)));
+    targets[3].clone_from(&dawdler);
+    let across: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let split = [&["split", &path, "-o", "m.json", "--replicas", "3", "--across"][..], &across].concat();
+    let (said, ok) = objects(&place, &split)?;
+    ensure!(ok && said.last().is_some_and(|done| done["parts"] == 32), "{said:?}");
+    // The third lies.
+    for part in parts(&place.folder.join("server3"))? {
+        let mut bytes = fs::read(&part)?;
+        bytes.iter_mut().step_by(5_000).for_each(|b| *b ^= 1);
+        fs::write(&part, bytes)?;
+    }
+    let out = place.sub("out")?;
+    let mut get = shoal::get(&place, "m.json", &out, &["--limit-down", "3M"])?;
+    get.process.event("progress", PATIENCE)?;
+    servers[0].process.kill();
+    let done = shoal::complete(&mut get, PATIENCE)?;
+    ensure!(fs::read(out.join("disk image.iso"))? == body, "the file arrived damaged");
+    let bytes = |at: &str| {
+        let of = |s: &&Value| s["address"].as_str().is_some_and(|a| at.starts_with(a.trim_end_matches('/')));
+        let sources = done["sources"].as_array().map(Vec::as_slice).unwrap_or_default();
+        sources.iter().filter(of).filter_map(|s| s["bytes"].as_u64()).sum::<u64>()
+    };
+    ensure!(bytes(&targets[1]) > 0, "nothing from the server that was well: {done}");
+    ensure!(bytes(&targets[2]) < bytes(&targets[1]), "the liar was asked as much as others: {done}");
+    ensure!(bytes(&dawdler) > 0, "some parts are on the slow one alone: {done}");
+
+    // Repair finds the dead one and the liar; then only good ones are asked.
+    let (done, ok) = repair(&place, &["--deep", "--replicas", "2"])?;
+    ensure!(ok && counts(&done) == [48, 0, 24, 24, 24], "{done}");
+    servers[1].process.kill();
+    let again = place.sub("again")?;
+    let done = shoal::complete(&mut shoal::get(&place, "m.json", &again, &[])?, PATIENCE)?;
+    ensure!(fs::read(again.join("disk image.iso"))? == body, "the file arrived damaged: {done}");
+    place.succeeded();
+    Ok(())
+}
+
+/// Parts in folders beside the manifest, fetched from there; then the whole folder is served, and they are fetched from the server.
+fn places() -> Result<()> {
+    let place = Place::new("split/places")?;
+    let (path, body) = file(&place)?;
+    let path = path.display().to_string();
+    let www = place.sub("www")?;
+    let (a, b) = (place.sub("www/a")?.display().to_string(), place.sub("www/b #1")?.display().to_string());
+    let manifest = www.join("m.json").display().to_string();
+    let (said, ok) = objects(&place, &["split", &path, "-o", &manifest, "--across", &a, &b])?;
+    ensure!(ok, "{said:?}");
+    let out = place.sub("out")?;
+    shoal::complete(&mut shoal::get(&place, &manifest, &out, &[])?, PATIENCE)?;
+    ensure!(fs::read(out.join("disk image.iso"))? == body, "the file arrived damaged");
+    let address = format!("{}:8080", place.address(1));
+    let _serve = serve(&place, &www, &address, &[])?;
+    let out = place.sub("by url")?;
+    let done = shoal::complete(&mut shoal::get(&place, &format!("http://{address}/m.json"), &out, &[])?, PATIENCE)?;
+    ensure!(fs::read(out.join("disk image.iso"))? == body, "the file arrived damaged");
+    ensure!(done["sources"].as_array().is_some_and(|all| all.len() == 2), "two folders on one server: {done}");
+    // A part that is nowhere is told, and named, before anything is waited for.
+    fs::remove_file(parts(Path::new(&a))?.first().context("no parts")?)?;
+    let (done, ok) = objects(&place, &["split", "repair", &manifest])?;
+    ensure!(!ok && done.last().is_some_and(|d| d["lost"].as_array().is_some_and(|l| l.len() == 1)), "{done:?}");
     place.succeeded();
     Ok(())
 }

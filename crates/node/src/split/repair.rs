@@ -68,19 +68,24 @@ pub enum Event<'a> {
 /// there, on other targets, evenly. `moved` counts bytes written.
 ///
 /// # Errors
-/// If a target that the user has named does not answer. Everything else is in what it returns.
+/// If a target that the user has named does not answer, or `stop` is done first. Everything else is in what it returns.
 pub async fn repair(
     content: &Arc<Content>,
     options: &Options,
     moved: &Arc<AtomicU64>,
+    stop: impl Future<Output = ()>,
     mut told: impl FnMut(Event<'_>),
 ) -> Result<Repaired, SplitError> {
+    tokio::pin!(stop);
     let manifest = &content.manifest;
     for target in &options.across {
         reach(&content.targets, target, &manifest.part_name(0)).await?;
     }
     let looked = |part, place: &Place, state: &State| told(Event::Looked { part, place, state });
-    let found = look_at_all(content, options.deep, looked).await;
+    let found = tokio::select! {
+        found = look_at_all(content, options.deep, looked) => found,
+        () = &mut stop => return Err(SplitError::Stopped),
+    };
     let answered = found.iter().flatten().filter(|(_, state)| !unreachable(state));
     let mut live: Vec<String> = answered.map(|(place, _)| place.folder().to_owned()).collect();
     live.extend(options.across.iter().map(|target| target.folder.clone()));
@@ -91,7 +96,7 @@ pub async fn repair(
     let jobs = jobs(content, &found, &live, wanted);
     told(Event::Restoring(jobs.iter().map(|job| manifest.parts[job.part].bytes).sum()));
     let mut restored: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
-    place(content, jobs, moved, |placed| {
+    place(content, jobs, moved, stop, |placed| {
         told(Event::Stored(placed));
         if placed.result.is_ok() {
             restored.entry(placed.placing.part).or_default().push(placed.placing.place.clone());

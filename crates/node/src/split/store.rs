@@ -45,14 +45,15 @@ pub struct Placed {
 }
 
 /// Writes parts, those of one target one after the other, several targets at a time. `moved` counts bytes; `told` hears how each
-/// went, and says whether to go on.
+/// went, and says whether to go on. When `stop` is done first, nothing half written stays behind.
 ///
 /// # Errors
-/// If `told` says so after one that failed: the trouble of that one.
+/// If `told` says so after one that failed: the trouble of that one; or if it was stopped.
 pub async fn place(
     content: &Arc<Content>,
     jobs: Vec<Placing>,
     moved: &Arc<AtomicU64>,
+    stop: impl Future<Output = ()>,
     mut told: impl FnMut(&Placed) -> bool,
 ) -> Result<(), SplitError> {
     let mut by_target: BTreeMap<String, Vec<Placing>> = BTreeMap::new();
@@ -76,7 +77,16 @@ pub async fn place(
         });
     }
     drop(tx);
-    while let Some(placed) = rx.recv().await {
+    tokio::pin!(stop);
+    loop {
+        let placed = tokio::select! {
+            placed = rx.recv() => placed,
+            () = &mut stop => {
+                tasks.shutdown().await;
+                return Err(SplitError::Stopped);
+            }
+        };
+        let Some(placed) = placed else { return Ok(()) };
         if told(&placed) {
             continue;
         }
@@ -86,7 +96,6 @@ pub async fn place(
         let trouble = placed.result.err().unwrap_or(Trouble::Missing);
         return Err(SplitError::Place { part, target: place.folder().to_owned(), trouble });
     }
-    Ok(())
 }
 
 /// A few bytes of a part that are remembered.

@@ -74,6 +74,9 @@ async fn cut(args: &CutArgs, voice: Voice) -> Result<(), Failure> {
     let raw = args.file.file_name().with_context(|| format!("{shown} has no name; name a file"))?;
     let name = names::component(raw.as_encoded_bytes(), Rules::HERE, names::TOP_MAX);
     let replicas = args.replicas.get();
+    if replicas > Manifest::REPLICAS_MAX {
+        return Err(Failure::usage(format!("{replicas} replicas; the limit is {}", Manifest::REPLICAS_MAX)));
+    }
     if replicas > args.across.len() {
         let has = args.across.len();
         return Err(Failure::usage(format!("{replicas} replicas need {replicas} targets; --across names {has}")));
@@ -92,10 +95,12 @@ async fn cut(args: &CutArgs, voice: Voice) -> Result<(), Failure> {
     let manifest = measure(&args.file, name, piece_length, voice).await?;
     may_replace(&output, &manifest)?;
     let (manifest, jobs) = assign(manifest, &targets, replicas);
+    // Better now than when somebody needs it.
+    Manifest::parse(manifest.to_json().as_bytes()).context("the manifest would be beyond what can be read")?;
     let content = Arc::new(Content::new(manifest.clone(), known, Some(&args.file))?);
     let total = jobs.iter().map(|job| manifest.parts[job.part].bytes).sum();
     let moved = Arc::new(AtomicU64::new(0));
-    let work = split::place(&content, jobs, &moved, |placed| {
+    let work = split::place(&content, jobs, &moved, signals::stop(), |placed| {
         if let Ok(found) = placed.result {
             let Placing { part, place, .. } = &placed.placing;
             voice.object(&PlacedLine { part: *part, place: place.to_string(), target: place.folder(), found });
@@ -103,10 +108,7 @@ async fn cut(args: &CutArgs, voice: Voice) -> Result<(), Failure> {
         placed.result.is_ok()
     });
     let far = || Far { what: "placing", bytes: moved.load(Ordering::Relaxed), total };
-    match progress::followed(voice, far, signals::stop(), work).await {
-        Some(result) => result.map_err(advice)?,
-        None => return Err(Failure::Interrupted),
-    }
+    progress::followed(voice, far, work).await.map_err(failure)?;
     split::save(&manifest, &output)?;
     let done = Done {
         manifest: output.to_string_lossy().into_owned(),
@@ -158,21 +160,18 @@ async fn measure(path: &Path, name: String, piece_length: u64, voice: Voice) -> 
     let measured = progress::metered(voice, &what, signals::stop(), move |meter, total| {
         split::measure(&owned, piece_length, meter, total)
     });
-    match measured.await? {
-        Err(SplitError::Stopped) => Err(Failure::Interrupted),
-        Err(e) => Err(e.into()),
-        Ok(m) => Ok(Manifest { name, geometry: m.geometry, sha256: m.sha256, pieces: m.pieces, parts: Vec::new() }),
-    }
+    let m = measured.await?.map_err(failure)?;
+    Ok(Manifest { name, geometry: m.geometry, sha256: m.sha256, pieces: m.pieces, parts: Vec::new() })
 }
 
 /// A manifest is all that knows where parts are: that of another file is not written over.
 fn may_replace(path: &Path, manifest: &Manifest) -> anyhow::Result<()> {
     let shown = path.display();
-    let old = match std::fs::read(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        read => read.with_context(|| format!("can't write {shown}"))?,
-    };
-    match Manifest::parse(&old) {
+    let is_there = path.try_exists().with_context(|| format!("can't write {shown}"))?;
+    if !is_there {
+        return Ok(());
+    }
+    match read(path) {
         Ok(old) if old.sha256 == manifest.sha256 => Ok(()),
         Ok(_) => bail!("{shown} is the manifest of another file; name another with -o, or remove it"),
         Err(_) => bail!("{shown} is there already and no split manifest; name another with -o"),
@@ -196,12 +195,12 @@ fn assign(manifest: Manifest, targets: &[Target], replicas: usize) -> (Manifest,
 }
 
 /// What is there already stays, and counts the next time.
-fn advice(error: SplitError) -> anyhow::Error {
-    let again = matches!(&error, SplitError::Place { trouble, .. } if !matches!(trouble, Trouble::Content(_)));
-    let error = anyhow::Error::from(error);
-    match again {
-        true => anyhow::anyhow!("{error}; the same command goes on where this one stopped"),
-        false => error,
+fn failure(error: SplitError) -> Failure {
+    match &error {
+        SplitError::Stopped => Failure::Interrupted,
+        SplitError::Place { trouble: Trouble::Content(_), .. } => error.into(),
+        SplitError::Place { .. } => anyhow::anyhow!("{error}; the same command goes on where this one stopped").into(),
+        _ => error.into(),
     }
 }
 

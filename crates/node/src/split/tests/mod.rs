@@ -9,6 +9,7 @@ use base::placement;
 use hash::Sha256;
 use shelf::{Manners, Shelf};
 use std::fs;
+use std::future::{pending, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -67,7 +68,7 @@ impl Stage {
         let content = Arc::new(Content::new(manifest.clone(), known, Some(&self.path("f")))?);
         let (moved, total) =
             (Arc::new(AtomicU64::new(0)), jobs.iter().map(|j| manifest.parts[j.part].bytes).sum::<u64>());
-        place(&content, jobs, &moved, |placed| placed.result.is_ok()).await?;
+        place(&content, jobs, &moved, pending(), |placed| placed.result.is_ok()).await?;
         assert_eq!(moved.load(Ordering::Relaxed), total, "what is sent twice counts once");
         Ok(manifest)
     }
@@ -76,7 +77,7 @@ impl Stage {
         let known = Targets::new(&self.home(), &options.across).unwrap();
         let from = from.map(|name| self.path(name));
         let content = Arc::new(Content::new(manifest.clone(), known, from.as_deref()).unwrap());
-        repair(&content, &options, &Arc::default(), |_| {}).await.unwrap()
+        repair(&content, &options, &Arc::default(), pending(), |_| {}).await.unwrap()
     }
 
     /// Puts the file together again from the first replicas of a manifest, all of them in folders.
@@ -257,8 +258,10 @@ async fn a_file_that_changes_is_not_placed() {
     let content = Content::new(manifest, Targets::new(&stage.home(), &[]).unwrap(), Some(&stage.path("f"))).unwrap();
     let content = Arc::new(content);
     let fails = async |to: &str, said: &str| {
-        let error =
-            place(&content, vec![part(to)], &Arc::default(), |p| p.result.is_ok()).await.unwrap_err().to_string();
+        let error = place(&content, vec![part(to)], &Arc::default(), pending(), |p| p.result.is_ok())
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(said) && error.contains("part 1"), "{to}: {error}");
     };
     fails("none/x", "there is no such folder").await;
@@ -270,6 +273,27 @@ async fn a_file_that_changes_is_not_placed() {
         fails(to, "f has changed since it was hashed: piece 1 differs").await;
     }
     assert!(stage.is_clean() && !stage.path("b/x").exists() && shelf.names().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_stopped_leaves_nothing_half_written() {
+    let stage = Stage::new();
+    let manifest = stage.split(&["a"], 1).await.unwrap();
+    let known = Targets::new(&stage.home(), &[]).unwrap();
+    let content = Arc::new(Content::new(manifest.clone(), known, Some(&stage.path("f"))).unwrap());
+    let job = |part| Placing { part, place: Place::Path(format!("b/{part}")), from: vec![], anew: false };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let mut stop = Some(stop);
+    let stopped = async move { drop(stopped.await) };
+    let moved = Arc::default();
+    let result = place(&content, (0..8).map(job).collect(), &moved, stopped, |_| {
+        stop.take();
+        true
+    });
+    assert!(matches!(result.await, Err(SplitError::Stopped)));
+    assert!(stage.path("b/0").exists() && !stage.path("b/7").exists() && stage.is_clean());
+    let stopped = repair(&content, &Options::default(), &Arc::default(), ready(()), |_| {}).await;
+    assert!(matches!(stopped, Err(SplitError::Stopped)));
 }
 
 #[tokio::test]

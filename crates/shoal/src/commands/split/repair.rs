@@ -84,11 +84,9 @@ pub async fn run(args: &RepairArgs, voice: Voice) -> Result<(), Failure> {
         };
         Far { what, bytes: bytes.load(Ordering::Relaxed), total: meters.total.load(Ordering::Relaxed) }
     };
-    let work = split::repair(&content, &options, &meters.moved, |event| tell(event, &manifest, &meters, voice));
-    let Some(result) = progress::followed(voice, far, signals::stop(), work).await else {
-        return Err(Failure::Interrupted);
-    };
-    let repaired = result?;
+    let told = |event: Event<'_>| tell(event, &manifest, &meters, voice);
+    let work = split::repair(&content, &options, &meters.moved, signals::stop(), told);
+    let repaired = progress::followed(voice, far, work).await.map_err(super::failure)?;
     if repaired.manifest != manifest {
         split::save(&repaired.manifest, &args.manifest)?;
     }
