@@ -11,6 +11,7 @@ pub mod check;
 mod files;
 pub(crate) mod gather;
 mod hashing;
+mod labour;
 pub(crate) mod lanes;
 pub(crate) mod mailbox;
 mod progress;
@@ -19,6 +20,7 @@ pub(crate) mod worker;
 
 pub use files::FileCache;
 pub use hashing::EARLY_MAX;
+pub use labour::Labour;
 pub use progress::{Facts, Progress};
 pub(crate) use storage::Patience;
 pub use storage::{DiskError, Place, Stamp, Storage};

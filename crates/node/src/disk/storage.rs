@@ -5,6 +5,7 @@
 
 use super::beneath::{self, Access};
 use super::files::{FileCache, OpenFile};
+use super::labour;
 use base::{FileEntry, FileIndex, FileKind, Info, PieceIndex, Plan};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +107,7 @@ pub struct Storage {
     own_names: BTreeMap<u32, PathBuf>,
     /// Files written to since the last [`Storage::sync`].
     unsynced: Mutex<BTreeSet<u32>>,
+    labour: labour::Meter,
 }
 
 /// Storages of one process have different ids, also if they belong to one torrent after the other.
@@ -122,6 +124,7 @@ impl Storage {
             files,
             hidden: None,
             own_names: BTreeMap::new(),
+            labour: labour::Meter::default(),
             unsynced: Mutex::default(),
         }
     }
@@ -153,6 +156,11 @@ impl Storage {
             }
         }
         self
+    }
+
+    /// How long the disk's thread has worked for it.
+    pub(crate) fn labour(&self) -> &labour::Meter {
+        &self.labour
     }
 
     /// What is stored.

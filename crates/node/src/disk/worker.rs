@@ -10,9 +10,10 @@ use super::progress::Progress;
 use super::storage::{DiskError, Storage};
 use crate::rope::Rope;
 use base::{Payload, PieceIndex, TorrentId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 use swarm::disk::{DiskDone, DiskJob};
 use tokio::sync::oneshot;
 
@@ -195,7 +196,14 @@ impl Writer {
 
     /// Brings all that was given so far to the disk, and answers for it.
     fn round(&mut self) {
+        let from = Instant::now();
         self.hashing.round();
+        let took = from.elapsed();
+        // Blocks of all torrents are hashed side by side; mostly there is one.
+        let of: BTreeSet<TorrentId> = self.runs.iter().map(|r| r.torrent).collect();
+        for t in of.iter().filter_map(|id| self.torrents.get(id)) {
+            t.storage.labour().hashed(took / of.len() as u32);
+        }
         self.flush_all();
         for (torrent, piece, digests) in std::mem::take(&mut self.checks) {
             let done = self.check(torrent, piece, digests).unwrap_or_else(|error| DiskDone::Failed { piece, error });
@@ -269,7 +277,9 @@ impl Writer {
     fn flush(&mut self, run: Run) {
         let Some(t) = self.torrents.get(&run.torrent) else { return };
         let slices: Vec<&[u8]> = run.blocks.iter().flat_map(|(_, _, data)| data.slices().map(|s| &s[..])).collect();
+        let from = Instant::now();
         let result = t.storage.write(run.offset, &slices);
+        t.storage.labour().wrote(from.elapsed());
         for (piece, begin, data) in &run.blocks {
             let (piece, begin, len) = (*piece, *begin, data.len() as u32);
             let done = match &result {
@@ -289,7 +299,9 @@ impl Writer {
 
     fn check(&mut self, torrent: TorrentId, piece: PieceIndex, digests: bool) -> Result<DiskDone, String> {
         let t = self.torrents.get(&torrent).ok_or("the torrent is closed")?;
+        let from = Instant::now();
         let ok = self.hashing.check(torrent, &t.storage, piece).map_err(|e| e.to_string())?;
+        t.storage.labour().hashed(from.elapsed());
         if ok {
             t.storage.still_there(piece).map_err(|e| e.to_string())?;
         }

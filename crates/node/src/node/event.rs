@@ -1,5 +1,6 @@
 //! What a node tells of its torrents.
 
+use crate::disk::Labour;
 use base::{PieceIndex, TorrentId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -82,6 +83,8 @@ pub struct Status {
     pub complete: bool,
     /// What has stopped it.
     pub error: Option<String>,
+    /// How long the disk's thread has worked for it.
+    pub labour: Labour,
 }
 
 /// All torrents together at one moment.

@@ -341,7 +341,8 @@ impl Torrent {
     pub(super) fn status(&self, torrent: TorrentStatus) -> Status {
         let checking = self.checking();
         let state = self.state();
-        Status { torrent, checking, complete: state.complete, error: state.error.clone() }
+        let labour = state.open.as_ref().map(|o| o.storage.labour().sum()).unwrap_or_default();
+        Status { torrent, checking, complete: state.complete, error: state.error.clone(), labour }
     }
 }
 

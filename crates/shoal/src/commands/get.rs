@@ -237,15 +237,22 @@ impl Transfers<'_> {
                 }
                 None if transfer.path.is_none() => {
                     transfer.progress(&status, self.voice, &self.shown);
-                    if self.args.explain {
+                    if self.args.explain || self.voice.draws() {
                         let (peers, servers, missing) = tokio::join!(
                             self.node.peers(transfer.id),
                             self.node.servers(transfer.id),
                             self.node.missing_piece(transfer.id),
                         );
                         let limit = self.args.limit_down.map(|r| r.0);
-                        let facts =
-                            explain::Facts { status: &status, peers: &peers, servers: &servers, missing, limit };
+                        let labour = transfer.labour(&status);
+                        let facts = explain::Facts {
+                            status: &status,
+                            peers: &peers,
+                            servers: &servers,
+                            missing,
+                            limit,
+                            labour,
+                        };
                         transfer.explain(explain::sentence(&facts), self.voice, &self.shown);
                     }
                 }

@@ -20,11 +20,16 @@ pub struct Facts<'a> {
     pub missing: Option<PieceIndex>,
     /// The user's own limit, in bytes a second.
     pub limit: Option<u64>,
+    /// Of the time since the last look, what the disk's thread spent on hashing and on writing, in percent.
+    pub labour: (u64, u64),
 }
+
+/// The disk's thread is what binds when it works for so much of the time, in percent.
+const BUSY: u64 = 85;
 
 /// What limits it now.
 pub fn sentence(facts: &Facts<'_>) -> String {
-    let Facts { status, peers, servers, missing, limit } = *facts;
+    let Facts { status, peers, servers, missing, limit, labour } = *facts;
     let t = &status.torrent;
     if let Some((done, all)) = status.checking {
         return format!("the disk: {} of {} that are there are checked", units::bytes(done), units::bytes(all));
@@ -54,6 +59,18 @@ pub fn sentence(facts: &Facts<'_>) -> String {
     }
     if let Some(limit) = limit.filter(|limit| t.rate_down * 10 >= limit * 9) {
         return format!("your own limit: {} of {} (--limit-down)", units::rate(t.rate_down), units::rate(limit));
+    }
+    match labour {
+        (hashing, writing) if hashing + writing < BUSY => {}
+        (hashing, writing) if writing >= hashing => {
+            return format!(
+                "the disk: {writing} % of the time goes into writing to it, at {}",
+                units::rate(t.rate_down)
+            );
+        }
+        (hashing, _) => {
+            return format!("hashing: {hashing} % of a core's time goes into it, at {}", units::rate(t.rate_down));
+        }
     }
     let sending: Vec<&HttpStatus> = servers.iter().filter(|s| s.lanes > 0).collect();
     let useful: Vec<&PeerStatus> = peers.iter().filter(|p| p.am_interested).collect();
@@ -105,6 +122,7 @@ fn count(n: usize, one: &str) -> String {
 mod tests {
     use super::*;
     use base::ConnId;
+    use node::disk::Labour;
     use swarm::TorrentStatus;
 
     fn peer(rate_down: u64, peer_choking: bool, am_interested: bool) -> PeerStatus {
@@ -130,8 +148,15 @@ mod tests {
     #[test]
     fn one_sentence_names_the_limit() {
         let torrent = TorrentStatus { phase: Phase::Downloading, rate_down: 95, ..TorrentStatus::default() };
-        let status = Status { torrent, checking: None, complete: false, error: None };
-        let facts = |status, peers, limit| Facts { status, peers, servers: &[], missing: Some(PieceIndex(7)), limit };
+        let status = Status { torrent, checking: None, complete: false, error: None, labour: Labour::default() };
+        let facts = |status, peers, limit| Facts {
+            status,
+            peers,
+            servers: &[],
+            missing: Some(PieceIndex(7)),
+            limit,
+            labour: (10, 20),
+        };
         let say =
             |peers: &[PeerStatus], limit| sentence(&Facts { status: &status, peers, ..facts(&status, &[], limit) });
         assert!(say(&[], None).contains("nobody"));
@@ -140,6 +165,27 @@ mod tests {
         assert!(say(&[peer(0, true, true)], None).contains("waiting for a turn"));
         assert!(say(&[peer(95, false, true)], None).contains("one source: the uplink of 192.0.2.1:5 gives 95 B/s"));
         assert!(say(&[peer(50, false, true), peer(45, false, true)], None).contains("uplinks"));
+        let one = [peer(95, false, true)];
+        let busy = |labour| sentence(&Facts { labour, ..facts(&status, &one, None) });
+        assert!(busy((5, 90)).contains("the disk: 90 %"));
+        assert!(busy((60, 30)).contains("hashing: 60 %"));
+        let server = |state, lanes, trouble| HttpStatus {
+            id: 0,
+            name: "http://h/".into(),
+            lanes,
+            rate: 95,
+            bytes: 0,
+            state,
+            trouble,
+        };
+        let of = |server: &HttpStatus| {
+            sentence(&Facts { servers: std::slice::from_ref(server), ..facts(&status, &[], None) })
+        };
+        assert!(of(&server(HttpState::Fine, 1, None)).contains("one source: the uplink of http://h/ gives 95 B/s"));
+        let waits = HttpState::Waits { why: "refused".into() };
+        assert!(of(&server(waits, 0, None)).contains("no server answers: http://h/ waits, since refused"));
+        let lacks = of(&server(HttpState::Fine, 0, Some("404".into())));
+        assert!(lacks.contains("piece 7") && lacks.contains("http://h/: 404"), "{lacks}");
         let checking = Status { checking: Some((1, 2)), ..status.clone() };
         assert!(sentence(&facts(&checking, &[], None)).contains("the disk"));
     }

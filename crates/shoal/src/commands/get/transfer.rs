@@ -4,6 +4,7 @@ use crate::say::{Voice, printable};
 use crate::units;
 use base::TorrentId;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use node::disk::Labour;
 use node::{Node, Status};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -116,6 +117,8 @@ pub struct Transfer {
     started: Instant,
     alone_since: Option<Instant>,
     said: Option<(String, Instant)>,
+    /// What the disk's thread had done at the last look.
+    labour: (Instant, Labour),
 }
 
 impl Transfer {
@@ -136,6 +139,7 @@ impl Transfer {
             started,
             alone_since: Some(started),
             said: None,
+            labour: (started, Labour::default()),
         }
     }
 
@@ -178,6 +182,17 @@ impl Transfer {
             self.said = Some((String::new(), Instant::now()));
             shown.above(|| voice.note(&format!("{}: waiting for somebody who has it; Ctrl-C ends", self.name)));
         }
+    }
+
+    /// What the disk's thread spent on hashing and on writing since this was asked last, in percent of the time.
+    pub fn labour(&mut self, status: &Status) -> (u64, u64) {
+        let (now, sum) = (Instant::now(), status.labour);
+        let (then, before) = std::mem::replace(&mut self.labour, (now, sum));
+        let span = now.duration_since(then).as_millis().max(1);
+        let percent = |now: Duration, before: Duration| {
+            u64::try_from(now.saturating_sub(before).as_millis() * 100 / span).unwrap_or(u64::MAX)
+        };
+        (percent(sum.hashing, before.hashing), percent(sum.writing, before.writing))
     }
 
     /// Takes its lines off the terminal.
