@@ -1,4 +1,4 @@
-//! A seed that lies: it claims to have everything and sends blocks with a flipped byte.
+//! A seed that lies, or serves nobody: it claims to have everything, and sends blocks with a flipped byte, or none.
 //!
 //! It speaks just enough of BEP 3 to be asked: handshake, bitfield, unchoke, and a piece message for each request.
 
@@ -29,6 +29,18 @@ impl Hostile {
     /// # Errors
     /// When it cannot listen.
     pub fn start(address: &str, content: Vec<u8>, piece_length: usize) -> Result<Self> {
+        Self::listen(address, content, piece_length, true)
+    }
+
+    /// The same, but it chokes everybody for ever.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub fn choking(address: &str, content: Vec<u8>, piece_length: usize) -> Result<Self> {
+        Self::listen(address, content, piece_length, false)
+    }
+
+    fn listen(address: &str, content: Vec<u8>, piece_length: usize, serves: bool) -> Result<Self> {
         let listener = TcpListener::bind((address, 0)).context("cannot listen")?;
         let port = listener.local_addr().context("no address")?.port();
         let sent = Arc::new(AtomicU64::new(0));
@@ -36,7 +48,7 @@ impl Hostile {
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (content, count) = (Arc::clone(&content), Arc::clone(&count));
-                thread::spawn(move || serve(stream, &content, piece_length, &count));
+                thread::spawn(move || serve(stream, &content, piece_length, serves, &count));
             }
         });
         Ok(Self { port, sent })
@@ -49,7 +61,7 @@ impl Hostile {
     }
 }
 
-fn serve(mut stream: TcpStream, content: &[u8], piece_length: usize, sent: &AtomicU64) -> Result<()> {
+fn serve(mut stream: TcpStream, content: &[u8], piece_length: usize, serves: bool, sent: &AtomicU64) -> Result<()> {
     let mut hello = [0; HANDSHAKE];
     stream.read_exact(&mut hello)?;
     hello[20..28].fill(0); // no extension
@@ -61,7 +73,9 @@ fn serve(mut stream: TcpStream, content: &[u8], piece_length: usize, sent: &Atom
         bits[piece / 8] |= 0x80 >> (piece % 8);
     }
     send(&mut stream, 5, &[&bits])?;
-    send(&mut stream, 1, &[])?;
+    if serves {
+        send(&mut stream, 1, &[])?;
+    }
     loop {
         let mut length = [0; 4];
         stream.read_exact(&mut length)?;

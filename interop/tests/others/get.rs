@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use interop::content;
+use interop::hostile::Hostile;
 use interop::place::Place;
 use interop::process::{self, PATIENCE, Process};
 use interop::relay::Relay;
@@ -31,6 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("get/split-over-four", split),
         trial("get/all-at-once", all_at_once),
         trial("get/hostile-descriptions", hostile),
+        trial("get/why-it-is-slow", explain),
     ]
 }
 
@@ -408,6 +410,62 @@ fn hostile() -> Result<()> {
         running.kill();
         said.with_context(|| format!("{rest}: nothing of {word:?} was said"))?;
     }
+    place.succeeded();
+    Ok(())
+}
+
+/// Runs a download with `--explain` until it has said this.
+fn explained(place: &Place, name: &str, source: &str, more: &[&str], words: &str) -> Result<()> {
+    let out = place.sub(&format!("out-{name}"))?;
+    let mut running = shoal::get(place, source, &out, &[&["--explain"], more].concat())?;
+    let mut said = Vec::new();
+    let found = process::until(PATIENCE, words, || {
+        let text = running.process.event("explain", PATIENCE)?["text"].as_str().unwrap_or_default().to_owned();
+        let found = text.contains(words);
+        said.push(text);
+        Ok(found)
+    });
+    running.process.kill();
+    found.with_context(|| format!("{name}: {said:?}"))
+}
+
+fn explain() -> Result<()> {
+    let place = Place::new("get/explain")?;
+    let at = format!("{}:8081", place.address(1));
+    let (_nginx, www) = nginx(&place, "nginx", &at, "")?;
+    let (file, size) = (www.join("x.bin"), 64 << 20);
+    content::write(&file, size, 10)?;
+    // An uplink, and one's own limit.
+    let relay = Relay::start(&format!("{}:8082", place.address(1)), &at, 2 * MIB)?;
+    let slow = format!("http://{}/x.bin", relay.address);
+    explained(&place, "uplink", &slow, &[], &format!("the uplink of {slow} gives"))?;
+    let fast = format!("http://{at}/x.bin");
+    explained(&place, "limit", &fast, &["--limit-down", "1M"], "your own limit")?;
+    // A server that has gone.
+    relay.hush();
+    let gone = Relay::start(&format!("{}:8083", place.address(1)), &at, MIB)?;
+    let source = format!("http://{}/x.bin", gone.address);
+    let out = place.sub("out-gone")?;
+    let mut running = shoal::get(&place, &source, &out, &["--explain"])?;
+    running.process.event("progress", PATIENCE)?;
+    gone.cut();
+    process::until(PATIENCE, "the server that has gone", || {
+        let text = running.process.event("explain", PATIENCE)?["text"].as_str().unwrap_or_default().to_owned();
+        Ok(text.contains("no server answers") && text.contains(&gone.address))
+    })?;
+    running.process.kill();
+    // A peer that has nothing, and one that serves nobody.
+    let torrent = place.folder.join("x.torrent");
+    let shown = torrent.display().to_string();
+    shoal::ask(
+        &place,
+        &["torrent", "create", &file.display().to_string(), "-o", &shown, "--format", "v1", "--piece-length", "256KiB"],
+    )?;
+    let (empty, peer) = (place.sub("empty")?.display().to_string(), format!("{}:6901", place.address(2)));
+    let _part = Running::start(&place, "part", &["get", &shown, "-o", &empty, "--listen", &peer])?;
+    explained(&place, "missing", &shown, &["--peer", &peer], "nobody has what is missing, piece ")?;
+    let choking = Hostile::choking(&place.address(3), fs::read(&file)?, 1 << 18)?;
+    explained(&place, "choked", &shown, &["--peer", &format!("{}:{}", place.address(3), choking.port)], "choke us")?;
     place.succeeded();
     Ok(())
 }
