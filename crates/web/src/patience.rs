@@ -2,9 +2,11 @@
 
 use crate::promise::{CHUNK, Next, Outbox, Promised, Read, read_at_once, read_slowly};
 use std::cell::RefCell;
+use std::fs::File;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -49,8 +51,8 @@ enum Slow {
     #[default]
     None,
     Reading(JoinHandle<io::Result<Vec<u8>>>),
-    /// They begin there.
-    Here(u64, Vec<u8>),
+    /// They are of this file, and begin there.
+    Here(Arc<File>, u64, Vec<u8>),
 }
 
 impl Patient {
@@ -128,10 +130,16 @@ impl Patient {
                 Slow::Reading(reading) => {
                     let read = ready!(Pin::new(reading).poll(cx));
                     self.slow = Slow::None;
-                    self.slow = Slow::Here(at, read.map_err(io::Error::other)??);
+                    self.slow = Slow::Here(promised.file.clone(), at, read.map_err(io::Error::other)??);
                 }
-                Slow::Here(from, bytes) => {
-                    let rest = at.checked_sub(*from).and_then(|skip| bytes.get(skip as usize..)).unwrap_or_default();
+                Slow::Here(file, from, bytes) => {
+                    // The next answer on this connection may be of another file.
+                    let same = Arc::ptr_eq(file, &promised.file);
+                    let rest = at
+                        .checked_sub(*from)
+                        .filter(|_| same)
+                        .and_then(|skip| bytes.get(skip as usize..))
+                        .unwrap_or_default();
                     if rest.is_empty() {
                         self.slow = Slow::None;
                         continue;
@@ -222,8 +230,14 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
+    async fn sent(file: File, promises: &[(u64, usize)]) -> io::Result<Vec<u8>> {
+        let file = Arc::new(file);
+        let promises: Vec<_> = promises.iter().map(|(at, len)| (file.clone(), *at, *len)).collect();
+        sent_of(&promises).await
+    }
+
     /// Sends promised bytes as HTTP does, piece by piece, and gives what came at the other end.
-    async fn sent(file: std::fs::File, promises: &[(u64, usize)]) -> io::Result<Vec<u8>> {
+    async fn sent_of(promises: &[(Arc<File>, u64, usize)]) -> io::Result<Vec<u8>> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let mut client = TcpStream::connect(listener.local_addr()?).await?;
         let (stream, _) = listener.accept().await?;
@@ -233,10 +247,9 @@ mod tests {
         });
         let outbox = Outbox::default();
         let mut stream = Patient::new(stream, Duration::from_secs(60), outbox.clone());
-        let file = std::sync::Arc::new(file);
-        for (number, (at, len)) in promises.iter().enumerate() {
+        for (number, (file, at, len)) in promises.iter().enumerate() {
             let head = format!("{number}:");
-            let promise = outbox.promise(&file, *at, *len);
+            let promise = outbox.promise(file, *at, *len);
             let (mut head, mut rest) = (head.as_bytes(), &promise[..]);
             while !rest.is_empty() {
                 let bufs = [IoSlice::new(head), IoSlice::new(rest)];
@@ -277,5 +290,12 @@ mod tests {
         let wanted = [b"0:", &bytes[..], b"1:", &bytes[half..]].concat();
         assert!(sent(file(), &[(0, all), (half as u64, all - half)]).await.unwrap() == wanted);
         assert!(sent(file(), &[(0, all + 1)]).await.is_err(), "shorter than it said");
+        // Another file on the same connection, from the same place on.
+        let other = std::fs::read("/proc/filesystems").unwrap();
+        let len = other.len().min(all);
+        let promises = [("/proc/version", len), ("/proc/filesystems", len)];
+        let promises = promises.map(|(path, len)| (Arc::new(File::open(path).unwrap()), 0, len));
+        let wanted = [b"0:", &bytes[..len], b"1:", &other[..len]].concat();
+        assert!(sent_of(&promises).await.unwrap() == wanted);
     }
 }
