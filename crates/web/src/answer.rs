@@ -162,6 +162,16 @@ pub(crate) async fn is_unchanged(item: Arc<Item>) -> bool {
     matches!(tokio::task::spawn_blocking(look).await, Ok(Ok(_)))
 }
 
+/// The entity tag: the same wherever the same content is.
+pub(crate) fn tag(item: &Item, content: Content) -> String {
+    match content {
+        Content::File(_) if item.single => format!("\"{}\"", item.tag),
+        Content::File(index) => format!("\"{}-{index}\"", item.tag),
+        Content::Tar => format!("\"{}-tar\"", item.tag),
+        Content::Zeros(len) => format!("\"pad-{len}\""),
+    }
+}
+
 /// The bytes of a file, or of a folder as a tar stream.
 ///
 /// # Errors
@@ -172,18 +182,15 @@ pub(crate) async fn content(
     headers: &HeaderMap,
     download: bool,
 ) -> Result<Response, ContentError> {
-    let (len, path, modified, tag) = match content {
+    let (len, path, modified) = match content {
         Content::File(index) => {
             let file = &item.files[index];
-            let tag = if item.single { format!("\"{}\"", item.tag) } else { format!("\"{}-{index}\"", item.tag) };
-            (file.len, file.path.clone(), file.modified, tag)
+            (file.len, file.path.clone(), file.modified)
         }
-        Content::Tar => {
-            (item.stream_len(), format!("{}.tar", item.name), item.modified(), format!("\"{}-tar\"", item.tag))
-        }
-        Content::Zeros(len) => (len, "padding".to_owned(), None, format!("\"pad-{len}\"")),
+        Content::Tar => (item.stream_len(), format!("{}.tar", item.name), item.modified()),
+        Content::Zeros(len) => (len, "padding".to_owned(), None),
     };
-    let version = Version { etag: tag, modified };
+    let version = Version { etag: tag(&item, content), modified };
     let kind = match content {
         Content::Tar => HeaderValue::from_static("application/x-tar"),
         Content::File(_) | Content::Zeros(_) => kind(&path),

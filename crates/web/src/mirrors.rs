@@ -37,6 +37,11 @@ impl Mirrors {
     }
 }
 
+/// The link of what is called `item` at the server `base`.
+pub fn link(base: &str, item: &str) -> String {
+    format!("{base}{}", path(item, None))
+}
+
 /// The path of an item's file under any base: of the item itself where `path` is None.
 pub(crate) fn path(item: &str, path: Option<&str>) -> String {
     let name = segment(item);

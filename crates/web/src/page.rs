@@ -2,6 +2,7 @@
 
 use crate::item::Item;
 use crate::live::Swarm;
+use crate::mirrors::Mirrors;
 use crate::site::Unmade;
 use askama::Template;
 use base::size::bytes;
@@ -31,6 +32,7 @@ struct ItemPage<'a> {
     link: &'a str,
     curl: String,
     peers: Vec<PeerRow>,
+    servers: Vec<String>,
     files: Vec<FileRow<'a>>,
     more: usize,
     v1: Option<String>,
@@ -82,7 +84,7 @@ struct ListRow<'a> {
 }
 
 /// The page of one item; `link` is its address as others reach it.
-pub(crate) fn item(item: &Item, link: &str, swarm: &Swarm) -> Result<String, askama::Error> {
+pub(crate) fn item(item: &Item, link: &str, swarm: &Swarm, mirrors: &Mirrors) -> Result<String, askama::Error> {
     let href = format!("/f/{}", segment(&item.name));
     let sha256 = |file: &crate::item::ItemFile| file.sha256.map(|d| Hex(&d).to_string());
     let page = ItemPage {
@@ -102,6 +104,7 @@ pub(crate) fn item(item: &Item, link: &str, swarm: &Swarm) -> Result<String, ask
             false => format!("curl {link} | tar x"),
         },
         peers: swarm.peers.iter().map(peer).collect(),
+        servers: mirrors.0.iter().map(|mirror| format!("{}{href}", mirror.base)).collect(),
         files: item
             .files
             .iter()

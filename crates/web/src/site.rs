@@ -7,6 +7,8 @@
 //! | `/f/NAME/PATH` | a file of a folder |
 //! | `/f/NAME.torrent`, `/f/NAME.meta4` | the torrent, the Metalink |
 //! | `/announce`, `/scrape` | the tracker |
+//! | `/~/items`, `/~/events` | the list for programs, and what changes ([`feed`]) |
+//! | `/~/mirrors` | where mirrors say what they have (POST) |
 //! | `/~/...` | the page's style, its script, its peers as JSON, and folders as their torrents call them |
 //!
 //! A path is decoded once and then looked up among the names that are shared: there is no way from a path to any other
@@ -15,27 +17,42 @@
 //! What changed on disk loses its torrent at once, and is given as it is, without digests, until whoever runs the site has
 //! made another ([`Site::work`], [`Site::unmade`], [`Site::add`]).
 
+mod edge;
+mod elsewhere;
+mod feed;
 mod plain;
+mod registry;
 mod slots;
+mod watch;
 
 use crate::accept;
 use crate::answer;
+use crate::body;
+use crate::catalogue::{self, Facts, REGISTRATION_MAX};
 use crate::content::{Content, ContentError};
 use crate::item::Item;
 use crate::link;
 use crate::live::{Live, Swarm, masked};
 use crate::mirrors::{self, Mirrors};
 use crate::page;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use base::percent;
+use elsewhere::Asker;
+use feed::Feed;
+use registry::Registry;
 use slots::{Slot, Slots};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 use tokio::sync::Notify;
 
+pub(crate) use edge::Edge;
+pub use registry::{Allowed, MirrorRules, origin};
 pub use slots::Unmade;
 
 /// What may follow a name.
@@ -53,6 +70,13 @@ pub struct Site {
     finder: Option<Finder>,
     leave_hidden: bool,
     work: Notify,
+    feed: Feed,
+    rules: MirrorRules,
+    registry: Registry,
+    registered: Notify,
+    downloads: Arc<AtomicUsize>,
+    /// It has copies of another site's items.
+    edge: Option<Arc<Edge>>,
 }
 
 impl std::fmt::Debug for Site {
@@ -70,8 +94,33 @@ impl crate::serve::Handler for Site {
 impl Site {
     /// A site without items. `base` is the beginning of its links: scheme, host and port, without a slash at the end.
     pub fn new(live: Arc<dyn Live>, base: String) -> Self {
-        let (mirrors, work) = (RwLock::default(), Notify::new());
-        Site { slots: Slots::default(), live, base, mirrors, finder: None, leave_hidden: false, work }
+        Site {
+            slots: Slots::default(),
+            live,
+            base,
+            mirrors: RwLock::default(),
+            finder: None,
+            leave_hidden: false,
+            work: Notify::new(),
+            feed: Feed::default(),
+            rules: MirrorRules::default(),
+            registry: Registry::default(),
+            registered: Notify::new(),
+            downloads: Arc::default(),
+            edge: None,
+        }
+    }
+
+    /// Takes mirrors as these rules say. Somebody has to look at them: [`Site::watch_mirrors`].
+    #[must_use]
+    pub fn with_mirrors(self, rules: MirrorRules) -> Self {
+        Site { rules, ..self }
+    }
+
+    /// Gives copies of another site's items, and what is not here not at all.
+    #[must_use]
+    pub(crate) fn with_edge(self, edge: Arc<Edge>) -> Self {
+        Site { edge: Some(edge), ..self }
     }
 
     /// Shares what `finder` finds, too, as it is asked for; without what has a dot in front of its name.
@@ -114,13 +163,34 @@ impl Site {
 
     /// Shares an item under its name, instead of what had the same.
     pub fn add(&self, item: Item) {
-        let name = item.name.clone();
-        self.slots.put(&name, Slot::Ready(Arc::new(item)));
+        self.put(item);
+    }
+
+    /// The same, and says what there is now.
+    pub(crate) fn put(&self, item: Item) -> Arc<Item> {
+        let item = Arc::new(item);
+        self.slots.put(&item.name, Slot::Ready(item.clone()));
+        self.feed.tell(&self.slots, &item.name);
+        item
+    }
+
+    /// Under this name there is something that has no torrent, whatever there was before.
+    pub(crate) fn lose(&self, unmade: Unmade) {
+        let name = unmade.name.clone();
+        self.slots.put(&name, Slot::Unmade(Arc::new(unmade)));
+        self.feed.tell(&self.slots, &name);
     }
 
     /// Shares something whose torrent is still to be made, unless its name is taken.
     pub fn begin(&self, unmade: Unmade) {
+        let name = unmade.name.clone();
         self.slots.put_new(unmade);
+        self.feed.tell(&self.slots, &name);
+    }
+
+    /// Lets those go who listen to what happens: nothing will.
+    pub fn close(&self) {
+        self.feed.close();
     }
 
     /// Whether something is shared under this name.
@@ -131,11 +201,13 @@ impl Site {
     /// Shares nothing under this name any more.
     pub fn remove(&self, name: &str) {
         self.slots.remove(name);
+        self.feed.tell(&self.slots, name);
     }
 
     /// Says that an item is not any more what it was made of: its torrent and digests are not given any more.
     pub fn changed(&self, item: &Arc<Item>) {
         if self.slots.unmake(item, &self.without_torrent(item)) {
+            self.feed.tell(&self.slots, &item.name);
             self.work.notify_one();
         }
     }
@@ -160,13 +232,19 @@ impl Site {
         self.work.notified().await;
     }
 
-    /// Names these mirrors from now on.
+    /// Names these mirrors from now on, beside those that registered.
     pub fn mirrored_by(&self, mirrors: Mirrors) {
         *self.mirrors.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(mirrors);
     }
 
-    fn mirrors(&self) -> Arc<Mirrors> {
-        self.mirrors.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Who else has an item now.
+    fn mirrors(&self, item: &Item) -> Mirrors {
+        let named = self.mirrors.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = self.registry.of(&item.name, &item.tag, Instant::now());
+        all.0.extend(named.0.iter().cloned());
+        // Copies are at the original's, too.
+        all.0.extend(self.edge.iter().map(|edge| edge.mirror()));
+        all
     }
 
     /// What is under a name, also if nobody asked for it before.
@@ -180,7 +258,10 @@ impl Site {
             let single = std::fs::metadata(&root).ok()?.is_file();
             Some(Unmade { name, root, single, leave_hidden: true })
         };
-        let slot = self.slots.put_new(tokio::task::spawn_blocking(find).await.ok()??);
+        let found = tokio::task::spawn_blocking(find).await.ok()??;
+        let name = found.name.clone();
+        let slot = self.slots.put_new(found);
+        self.feed.tell(&self.slots, &name);
         self.work.notify_one();
         slot
     }
@@ -193,13 +274,21 @@ impl Site {
     }
 
     async fn respond(&self, request: Request, from: SocketAddr) -> Response {
-        let (parts, _) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let head = parts.method == Method::HEAD;
+        if parts.method == Method::POST && parts.uri.path() == catalogue::MIRRORS {
+            return self.register(body, from.ip()).await;
+        }
         if !head && parts.method != Method::GET {
             return answer::refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
         }
         let query = parts.uri.query().unwrap_or("");
-        let download = query.split('&').any(|pair| pair == "download" || pair.starts_with("download="));
+        let asked = |key: &str| {
+            query.split('&').any(|pair| pair.strip_prefix(key).is_some_and(|v| v.is_empty() || v.starts_with('=')))
+        };
+        let download = asked("download");
+        let here = asked("here") || query.split('&').any(|pair| pair == "download=here");
+        let asker = Asker { headers: &parts.headers, from: from.ip(), download, here };
         let path = parts.uri.path();
         let response = match path {
             "/" | "/f/" => {
@@ -207,6 +296,8 @@ impl Site {
                 answer::page(page::list(items.iter().map(AsRef::as_ref), &self.unmade()))
             }
             "/f" => answer::moved("/f/"),
+            catalogue::ITEMS => answer::json(&self.items().iter().map(|item| Facts::of(item)).collect::<Vec<_>>()),
+            catalogue::EVENTS => self.feed.listen(&self.slots, &parts.headers),
             "/announce" => answer::tracker(self.live.announce(query, from).await),
             "/scrape" => answer::tracker(self.live.scrape(query, from).await),
             "/~/page.css" => answer::asset("text/css; charset=utf-8", include_str!("../assets/page.css")),
@@ -214,14 +305,14 @@ impl Site {
             _ => {
                 let (file, peers, seed) = (decoded(path, "/f/"), decoded(path, "/~/peers/"), decoded(path, "/~/seed/"));
                 match (file, peers, seed) {
-                    (Some(rest), _, _) => self.file(&rest, download, &parts.headers, from.ip()).await,
+                    (Some(rest), _, _) => self.file(&rest, &asker).await,
                     (_, Some(name), _) => match self.ready(&name).await {
                         Some(item) => answer::json(&self.swarm(&item, from.ip()).await),
                         None => answer::not_found(),
                     },
                     // The name that the torrent has stands between the link's and the path.
                     (_, _, Some(rest)) => match rest.split_once('/').map(|(name, rest)| (name, rest.split_once('/'))) {
-                        Some((name, Some((_, path)))) => self.member(name, path, &parts.headers, download).await,
+                        Some((name, Some((_, path)))) => self.member(name, path, &asker).await,
                         _ => answer::not_found(),
                     },
                     _ => answer::not_found(),
@@ -232,35 +323,40 @@ impl Site {
     }
 
     /// Answers `/f/REST`.
-    async fn file(&self, rest: &str, download: bool, headers: &HeaderMap, from: IpAddr) -> Response {
-        let page = !download && wants_page(headers);
+    async fn file(&self, rest: &str, asker: &Asker<'_>) -> Response {
+        let page = !asker.download && wants_page(asker.headers);
         if let Some((name, path)) = rest.split_once('/') {
-            return self.member(name, path, headers, download).await;
+            return self.member(name, path, asker).await;
         }
         match self.find(rest).await {
             Some(Slot::Ready(item)) if page => {
                 if !answer::is_unchanged(item.clone()).await {
                     self.changed(&item);
-                    return answer::page(page::unmade(&self.without_torrent(&item)));
+                    let page = || answer::page(page::unmade(&self.without_torrent(&item)));
+                    return self.not_here(rest, None, "", asker).unwrap_or_else(page);
                 }
-                let swarm = self.swarm(&item, from).await;
-                let mut response = answer::page(page::item(&item, &self.link(&item.name), &swarm));
-                link::describe(&mut response, &item, None, &self.mirrors());
+                let swarm = self.swarm(&item, asker.from).await;
+                let mirrors = self.mirrors(&item);
+                let mut response = answer::page(page::item(&item, &self.link(&item.name), &swarm, &mirrors));
+                link::describe(&mut response, &item, None, &mirrors);
                 return response;
             }
             Some(Slot::Ready(item)) => {
                 let content = if item.single { Content::File(0) } else { Content::Tar };
-                return self.content(item, content, headers, download).await;
+                return self.content(item, content, asker).await;
             }
-            Some(Slot::Unmade(unmade)) if page => return answer::page(page::unmade(&unmade)),
-            Some(Slot::Unmade(unmade)) => return as_it_is(unmade, None, headers, download).await,
+            Some(Slot::Unmade(unmade)) if page && self.edge.is_none() => return answer::page(page::unmade(&unmade)),
+            Some(Slot::Unmade(unmade)) => return self.as_it_is(unmade, None, asker).await,
             None => {}
         }
         for (place, suffix) in SUFFIXES.iter().enumerate() {
             let Some(name) = rest.strip_suffix(suffix) else { continue };
             return match self.find(name).await {
-                Some(Slot::Ready(item)) => self.description(item, place == 1, headers).await,
-                Some(Slot::Unmade(unmade)) => plain::later(&unmade.name),
+                Some(Slot::Ready(item)) => self.description(item, place == 1, asker).await,
+                Some(Slot::Unmade(unmade)) => {
+                    let gone = self.not_here(&unmade.name, None, suffix, asker);
+                    gone.unwrap_or_else(|| plain::later(&unmade.name))
+                }
                 None => answer::not_found(),
             };
         }
@@ -268,58 +364,106 @@ impl Site {
     }
 
     /// The torrent, or the Metalink, as long as they are of what is there.
-    async fn description(&self, item: Arc<Item>, metalink: bool, headers: &HeaderMap) -> Response {
+    async fn description(&self, item: Arc<Item>, metalink: bool, asker: &Asker<'_>) -> Response {
         if !answer::is_unchanged(item.clone()).await {
             self.changed(&item);
-            return plain::later(&item.name);
+            let suffix = SUFFIXES[usize::from(metalink)];
+            let gone = self.not_here(&item.name, None, suffix, asker);
+            return gone.unwrap_or_else(|| plain::later(&item.name));
         }
         match metalink {
-            false => answer::torrent(&item, headers),
-            true => answer::metalink(&item, link::metalink(&item, &self.base, &self.mirrors()), headers),
+            false => answer::torrent(&item, asker.headers),
+            true => {
+                let metalink = link::metalink(&item, &self.base, &self.mirrors(&item));
+                answer::metalink(&item, metalink, asker.headers)
+            }
         }
     }
 
     /// The file `path` of the folder that is shared as `name`.
-    async fn member(&self, name: &str, path: &str, headers: &HeaderMap, download: bool) -> Response {
+    async fn member(&self, name: &str, path: &str, asker: &Asker<'_>) -> Response {
         match self.find(name).await {
             Some(Slot::Ready(item)) if !item.single => match (item.file(path), item.pad(path)) {
-                (Some(file), _) => self.content(item, Content::File(file), headers, download).await,
-                (None, Some(len)) => self.content(item, Content::Zeros(len), headers, download).await,
+                (Some(file), _) => self.content(item, Content::File(file), asker).await,
+                (None, Some(len)) => self.content(item, Content::Zeros(len), asker).await,
                 (None, None) => answer::not_found(),
             },
             // To web seeds of v2 torrents, libtorrent appends the name of a single file as well.
-            Some(Slot::Ready(item)) if path == item.title => {
-                self.content(item, Content::File(0), headers, download).await
-            }
-            Some(Slot::Unmade(unmade)) if !unmade.single => as_it_is(unmade, Some(path), headers, download).await,
+            Some(Slot::Ready(item)) if path == item.title => self.content(item, Content::File(0), asker).await,
+            Some(Slot::Unmade(unmade)) if !unmade.single => self.as_it_is(unmade, Some(path), asker).await,
             _ => answer::not_found(),
         }
     }
 
     /// The bytes with all that is known of them; of what has changed, as they are.
-    async fn content(&self, item: Arc<Item>, content: Content, headers: &HeaderMap, download: bool) -> Response {
+    async fn content(&self, item: Arc<Item>, content: Content, asker: &Asker<'_>) -> Response {
         let path = match content {
             Content::File(file) if !item.single => Some(item.files[file].path.clone()),
             _ => None,
         };
-        match answer::content(item.clone(), content, headers, download).await {
+        self.note(&item.name, true);
+        if !matches!(content, Content::Zeros(_))
+            && let Some(response) = self.elsewhere(&item, path.as_deref(), asker)
+        {
+            return response;
+        }
+        match answer::content(item.clone(), content, asker.headers, asker.download).await {
             Ok(mut response) => {
-                link::describe(&mut response, &item, path.as_deref(), &self.mirrors());
+                link::describe(&mut response, &item, path.as_deref(), &self.mirrors(&item));
                 if let Content::File(file) = content
                     && let Some(sha256) = item.files[file].sha256
                 {
                     link::digest(&mut response, sha256);
                 }
-                response
+                self.counted(response)
             }
             Err(ContentError::Changed | ContentError::Read(_)) => {
                 self.changed(&item);
                 match self.slots.find(&item.name) {
-                    Some(Slot::Unmade(unmade)) => as_it_is(unmade, path.as_deref(), headers, download).await,
+                    Some(Slot::Unmade(unmade)) => self.as_it_is(unmade, path.as_deref(), asker).await,
                     // Another one was made meanwhile.
                     _ => plain::later(&item.name),
                 }
             }
+        }
+    }
+
+    /// What has no torrent: a file's bytes. A folder's order and sizes are known with its torrent alone. A copy is not given
+    /// before it was checked.
+    async fn as_it_is(&self, unmade: Arc<Unmade>, path: Option<&str>, asker: &Asker<'_>) -> Response {
+        self.note(&unmade.name, false);
+        if let Some(response) = self.not_here(&unmade.name, path, "", asker) {
+            return response;
+        }
+        match (unmade.single, path) {
+            (false, None) => plain::later(&unmade.name),
+            _ => plain::bytes(unmade, path, asker.headers, asker.download).await,
+        }
+    }
+
+    /// A mirror says what it has.
+    async fn register(&self, mut body: Body, from: IpAddr) -> Response {
+        let mut text = Vec::new();
+        loop {
+            match body::part(&mut body).await {
+                Ok(Some(part)) if text.len() + part.len() <= REGISTRATION_MAX => text.extend_from_slice(&part),
+                Ok(Some(_)) => return answer::refuse(StatusCode::PAYLOAD_TOO_LARGE, "this is too much to register"),
+                Ok(None) => break,
+                Err(_) => return answer::refuse(StatusCode::BAD_REQUEST, "the body breaks off"),
+            }
+        }
+        let told = match serde_json::from_slice(&text) {
+            Ok(told) => told,
+            Err(error) => {
+                return answer::refuse(StatusCode::BAD_REQUEST, &format!("this is no registration: {error}"));
+            }
+        };
+        match self.registry.register(told, from, &self.rules, Instant::now()) {
+            Ok(answer) => {
+                self.registered.notify_one();
+                answer::json(&answer)
+            }
+            Err(why) => answer::refuse(StatusCode::FORBIDDEN, &why),
         }
     }
 
@@ -331,14 +475,6 @@ impl Site {
             swarm.peers.iter_mut().for_each(|peer| peer.address = masked(&peer.address));
         }
         swarm
-    }
-}
-
-/// What has no torrent: a file's bytes. A folder's order and sizes are known with its torrent alone.
-async fn as_it_is(unmade: Arc<Unmade>, path: Option<&str>, headers: &HeaderMap, download: bool) -> Response {
-    match (unmade.single, path) {
-        (false, None) => plain::later(&unmade.name),
-        _ => plain::bytes(unmade, path, headers, download).await,
     }
 }
 

@@ -365,6 +365,30 @@ async fn a_metalink_says_the_same_as_the_torrent() {
 }
 
 #[tokio::test]
+async fn what_mirrors_say_is_judged() {
+    let yard = yard().await;
+    let post = async |body: &[u8]| {
+        let head = format!(
+            "POST /~/mirrors HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        common::raw(yard.addr, &[head.as_bytes(), body].concat()).await
+    };
+    for broken in [&b""[..], b"{", b"[]", b"{\"url\":5}", b"\xff\xfe", b"{\"url\":\"http://m\",\"items\":{\"a\":1}}"] {
+        assert_eq!(post(broken).await.status, 400, "{}", String::from_utf8_lossy(broken));
+    }
+    let reply = post(b"{\"url\":\"http://127.0.0.1:1\",\"items\":{}}").await;
+    assert!(reply.status == 403 && reply.text().contains("--mirrors"), "nobody may, unless somebody says so");
+    assert_eq!(yard.ask("POST", "/~/items", &[]).await.status, 405);
+    let list: Vec<web::Facts> = serde_json::from_slice(&yard.get("/~/items").await.body).unwrap();
+    let [one, tree] = &list[..] else { panic!("{list:?}") };
+    assert_eq!((&*one.name, one.bytes, one.single, one.files), ("one.bin", 1000, true, 1));
+    assert_eq!(yard.get("/f/one.bin").await.header("etag"), format!("\"{}\"", one.tag));
+    assert_eq!((&*tree.name, tree.single, tree.files), ("tree", false, 4));
+    assert_eq!(yard.get("/f/one.bin?here").await.body, content(4, 1000));
+}
+
+#[tokio::test]
 async fn web_seeds_lead_to_the_files() {
     let yard = yard().await;
     let layout = |path: &str| {

@@ -11,6 +11,7 @@ mod files;
 mod get;
 mod link;
 mod magnets;
+mod mirror;
 mod page;
 mod pairs;
 mod share;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         split::trials(),
         link::trials(),
         get::trials(),
+        mirror::trials(),
         web::trials(),
         doors::trials(),
         examples::trials(),

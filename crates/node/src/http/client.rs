@@ -6,6 +6,7 @@
 
 use crate::fetch::{tls_provider, words};
 use base::Scope;
+use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RANGE};
 use reqwest::redirect::Policy;
@@ -97,14 +98,23 @@ pub struct Request<'a> {
     pub range: Option<(u64, u64)>,
     /// Further headers.
     pub headers: HeaderMap,
-    /// GET or HEAD.
+    /// GET or HEAD, or POST.
     pub method: Method,
+    /// The body of a POST.
+    pub body: Bytes,
 }
 
 impl<'a> Request<'a> {
     /// A GET of everything at a URL that the user named.
     pub fn get(url: &'a str) -> Self {
-        Request { url, named_by: NamedBy::User, range: None, headers: HeaderMap::new(), method: Method::GET }
+        Request {
+            url,
+            named_by: NamedBy::User,
+            range: None,
+            headers: HeaderMap::new(),
+            method: Method::GET,
+            body: Bytes::new(),
+        }
     }
 }
 
@@ -131,6 +141,9 @@ impl Web {
                 .headers(request.headers.clone());
             if let Some((first, last)) = request.range {
                 ask = ask.header(RANGE, format!("bytes={first}-{last}"));
+            }
+            if !request.body.is_empty() {
+                ask = ask.body(request.body.clone());
             }
             let answer = tokio::time::timeout(HEAD_LIMIT, ask.send()).await;
             let answer = answer.map_err(|_| WebError::Failed("no answer in time".into()))?;

@@ -3,12 +3,14 @@
 //! Commands of parts that are not built yet are known by name, so that they end with a clear sentence. Flags can also
 //! come from the environment and from a file: see [`crate::config`].
 
+mod mirror;
 mod network;
 mod serve;
 mod split;
 mod torrent;
 mod transfer;
 
+pub use mirror::{MirrorArgs, MirrorsArgs};
 pub use network::NetworkArgs;
 pub use serve::{PasswdArgs, ServeArgs};
 pub use split::{CutArgs, RepairArgs, SplitArgs, SplitCommand};
@@ -68,6 +70,8 @@ pub enum Command {
     Tracker(TrackerArgs),
     /// Serve a folder to browsers: a web server
     Serve(ServeArgs),
+    /// Mirror what another server shares, piece by piece checked, and follow its changes
+    Mirror(MirrorArgs),
     /// Make a line for the file of `serve --auth`; the password is asked for, or read from standard input
     Passwd(PasswdArgs),
     /// Cut a file into parts, and place them on several servers or folders
@@ -89,9 +93,6 @@ pub enum Command {
     /// The DHT by hand
     #[command(hide = true, disable_help_flag = true)]
     Dht(Later),
-    /// An edge server
-    #[command(hide = true, disable_help_flag = true)]
-    Mirror(Later),
     /// The hub
     #[command(hide = true, disable_help_flag = true)]
     Hub(Later),
@@ -134,7 +135,6 @@ impl Command {
     pub fn unbuilt(&self) -> Option<&'static str> {
         Some(match self {
             Command::Dht(_) => "dht",
-            Command::Mirror(_) => "mirror",
             Command::Hub(_) => "hub",
             Command::Search(_) => "search",
             Command::Who(_) => "who",
@@ -169,6 +169,8 @@ mod tests {
             "torrent verify F D",
             "torrent magnet F",
             "share A B --http 127.0.0.1:0 --public http://h --tracker udp://t:1 --format v1 --no-dht --no-lsd --no-pex --no-utp --no-nat",
+            "share A --mirrors none --redirect-above 5 --redirect 10.0.0.0/8=http://m:1 --redirect ::1=http://n",
+            "serve . --share --mirrors 10.0.0.0/8,::1 --redirect-above 0",
             "seed T D --tracker http://t/announce --listen 127.0.0.1:0 --encryption off",
             "get A B -o D --in-place --select *.txt --select b --sequential --seed --seed-ratio 1.5 --seed-time 1h --peer 127.0.0.1:1 \
              --limit-down 20M --limit-up 500KiB/s --explain --encryption allowed",
@@ -177,6 +179,7 @@ mod tests {
             "lab list",
             "lab compare --size 1G --peers 3",
             "serve . --cgi php=php-cgi --auth F",
+            "mirror http://h:8080 --cache D --listen 127.0.0.1:0 --max-size 1G --public http://m",
             "passwd ada",
             "dht lookup x",
             "split F --across a http://h/ -o M --piece-length 1M --replicas 2",
@@ -197,8 +200,8 @@ mod tests {
 
     #[test]
     fn what_is_not_built_has_a_name() {
-        let cli = Cli::try_parse_from(["shoal", "mirror", "--help", "-x", "y"]).unwrap();
-        assert_eq!(cli.command.unbuilt(), Some("mirror"));
+        let cli = Cli::try_parse_from(["shoal", "hub", "--help", "-x", "y"]).unwrap();
+        assert_eq!(cli.command.unbuilt(), Some("hub"));
         let cli = Cli::try_parse_from(["shoal", "lab", "compare", "--size", "1G"]).unwrap();
         assert_eq!(cli.command.unbuilt(), Some("lab compare"));
         let cli = Cli::try_parse_from(["shoal", "get", "x"]).unwrap();

@@ -1,5 +1,6 @@
 //! The flags of the web server.
 
+use super::MirrorsArgs;
 use crate::failure::Failure;
 use crate::units::{Size, Span};
 use clap::Args;
@@ -79,6 +80,9 @@ pub struct ServeArgs {
     /// Listen for peers here [default: the first free port from 6881 on all interfaces]
     #[arg(long, value_name = "ADDR:PORT", requires = "share", help_heading = "Sharing")]
     pub peer_listen: Option<SocketAddr>,
+    /// Mirrors of what is shared.
+    #[command(flatten)]
+    pub mirrors: MirrorsArgs,
 }
 
 impl ServeArgs {
@@ -93,6 +97,9 @@ impl ServeArgs {
             return Err(Failure::usage(
                 "--share can't go with --cgi or --fastcgi: programs would be given away as files",
             ));
+        }
+        if !self.share && !self.mirrors.is_usual() {
+            return Err(Failure::usage("--mirrors, --redirect-above and --redirect are for what --share shares"));
         }
         if self.share && self.auth.is_some() {
             return Err(Failure::usage("--share can't go with --auth: peers ask nobody for a password"));

@@ -1,6 +1,6 @@
 //! The flags of `share`, `seed`, `get`, `tracker` and `lab`.
 
-use super::NetworkArgs;
+use super::{MirrorsArgs, NetworkArgs};
 use crate::failure::Failure;
 use crate::units::{Rate, Span};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
@@ -48,6 +48,9 @@ pub struct ShareArgs {
     /// One's name there
     #[arg(long, value_name = "NAME", hide = true)]
     pub nick: Option<String>,
+    /// Mirrors.
+    #[command(flatten)]
+    pub mirrors: MirrorsArgs,
     /// How to talk to peers.
     #[command(flatten)]
     pub network: NetworkArgs,

@@ -2,6 +2,7 @@
 
 mod get;
 mod lab;
+mod mirror;
 mod passwd;
 mod seed;
 mod serve;
@@ -75,6 +76,7 @@ async fn asynchronous(command: Command, global: Global, voice: Voice) -> Result<
         Command::Get(args) => get::run(args, &global, voice).await,
         Command::Torrent(command) => torrent::run(command, voice).await,
         Command::Serve(args) => serve::run(args, &global, voice).await,
+        Command::Mirror(args) => mirror::run(args, &global, voice).await,
         Command::Split(args) => split::run(args, voice).await,
         Command::Tracker(args) => tracker::run(args, voice).await,
         other => Err(Failure::unbuilt(other.unbuilt().unwrap_or("this command"))),

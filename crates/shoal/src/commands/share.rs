@@ -8,7 +8,7 @@ mod glue;
 mod keeper;
 mod sharer;
 
-pub use address::public;
+pub use address::{own, public};
 pub use keeper::Keeper;
 pub use sharer::{House, Sharer, Udp};
 
@@ -54,12 +54,22 @@ async fn share(
     public: Option<String>,
     voice: Voice,
 ) -> Result<(), Failure> {
-    let house = House { node, http, public, trackers: &args.tracker, format: args.format, finder: None };
+    let house = House {
+        node,
+        http,
+        public,
+        trackers: &args.tracker,
+        format: args.format,
+        finder: None,
+        mirrors: args.mirrors.rules(),
+    };
     let (sharer, udp) = house.open(voice).await?;
     voice.object(&Listening { http: Some(http), udp: udp.bound, ..session::listening(node) });
     let (closing, closed) = tokio::sync::oneshot::channel::<()>();
     let serving = Serving::new(sharer.site.clone());
     let server = tokio::spawn(web::serve(serving, listeners, async move { drop(closed.await) }));
+
+    let watching = sharer.watch_mirrors();
 
     let mut events = node.events();
     let mut result = Ok(());
@@ -81,6 +91,8 @@ async fn share(
     }
     // The node first: it tells the tracker here, among others, that it goes.
     session::end(node, voice).await;
+    watching.abort();
+    sharer.site.close();
     let _ = closing.send(());
     // It ends within its own limit of time.
     let _ = server.await;

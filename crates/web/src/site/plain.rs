@@ -18,9 +18,14 @@ const RETRY: u32 = 2;
 pub(super) fn later(name: &str) -> Response {
     let why = format!("the torrent of {name} is being made; ask again in some seconds");
     let mut response = answer::refuse(StatusCode::SERVICE_UNAVAILABLE, &why);
+    retry(&mut response);
+    response
+}
+
+/// Says when to ask again.
+pub(super) fn retry(response: &mut Response) {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 /// The bytes of a file, or of the file at `path` in a folder.

@@ -51,6 +51,10 @@ impl Slots {
         self.read().contains_key(name)
     }
 
+    pub(super) fn all(&self) -> Vec<(String, Slot)> {
+        self.read().iter().map(|(name, slot)| (name.clone(), slot.clone())).collect()
+    }
+
     pub(super) fn items(&self) -> Vec<Arc<Item>> {
         let ready = |slot: &Slot| if let Slot::Ready(item) = slot { Some(item.clone()) } else { None };
         self.read().values().filter_map(ready).collect()

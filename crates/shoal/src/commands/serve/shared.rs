@@ -41,7 +41,15 @@ impl Shared {
         let network = NetworkArgs::usual(args.peer_listen);
         let node = session::start(&network, global, Listen::Usual, None, None).await?;
         let format = Format::default();
-        let house = House { node: &node, http, public, trackers: &[], format, finder: Some(finder.clone()) };
+        let house = House {
+            node: &node,
+            http,
+            public,
+            trackers: &[],
+            format,
+            finder: Some(finder.clone()),
+            mirrors: args.mirrors.rules(),
+        };
         let (sharer, udp) = house.open(voice).await?;
         Ok(Shared { sharer, node, http, udp, folder, finder })
     }
@@ -56,6 +64,7 @@ impl Shared {
         let Shared { sharer, node, folder, finder, .. } = &self;
         let (closing, closed) = tokio::sync::oneshot::channel::<()>();
         let mut server = tokio::spawn(web::serve(serving, listeners, async move { drop(closed.await) }));
+        let watching = sharer.watch_mirrors();
         let mut events = node.events();
         let failed = Arc::new(Notify::new());
         let mut seeds = Seeds::kept(sharer.names.clone(), failed.clone());
@@ -72,6 +81,8 @@ impl Shared {
         };
         // The node first: it tells the tracker here that it goes.
         session::end(node, sharer.voice).await;
+        watching.abort();
+        sharer.site.close();
         let _ = closing.send(());
         if !server.is_finished() {
             let _ = server.await;

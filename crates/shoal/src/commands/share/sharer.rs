@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::UdpSocket;
 use tracker::server::{Access, Config};
-use web::{Finder, Hashed, Item, Site};
+use web::{Finder, Hashed, Item, MirrorRules, Site};
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename = "shared")]
@@ -50,6 +50,8 @@ pub struct House<'a> {
     pub format: Format,
     /// Finds what is shared when it is asked for, and remembered from run to run; None: what is shared is said at once.
     pub finder: Option<Finder>,
+    /// What is done about mirrors.
+    pub mirrors: MirrorRules,
 }
 
 /// The tracker's socket, served as long as this lives.
@@ -68,7 +70,7 @@ impl Drop for Udp {
 impl House<'_> {
     /// Starts the tracker, and makes the site.
     pub async fn open(self, voice: Voice) -> Result<(Sharer, Udp), Failure> {
-        let House { node, http, public, trackers: others, format, finder } = self;
+        let House { node, http, public, trackers: others, format, finder, mirrors } = self;
         let own = if http.ip().is_unspecified() { address::own() } else { http.ip() };
         let at = SocketAddr::new(own, http.port());
         let base = public.clone().unwrap_or_else(|| format!("http://{at}"));
@@ -77,7 +79,7 @@ impl House<'_> {
         let bound = socket.as_ref().and_then(|s| s.local_addr().ok());
         let udp = Udp { bound, task: socket.map(|socket| tokio::spawn(tracker.clone().serve_udp(socket))) };
         let glue = Arc::new(Glue::new(node.clone(), tracker.clone()));
-        let (site, remembers) = (Site::new(glue.clone(), base.clone()), finder.is_some());
+        let (site, remembers) = (Site::new(glue.clone(), base.clone()).with_mirrors(mirrors), finder.is_some());
         let site = match finder {
             Some(finder) => site.with_finder(finder),
             None => site,
@@ -243,6 +245,12 @@ impl Sharer {
         let (path, leave_hidden) = (path.to_owned(), self.remembers);
         let look = move || create::look(&path, leave_hidden, &AtomicBool::new(false)).ok();
         tokio::task::spawn_blocking(look).await.ok().flatten()
+    }
+
+    /// Looks at mirrors, until that is ended.
+    pub fn watch_mirrors(&self) -> tokio::task::JoinHandle<()> {
+        let site = self.site.clone();
+        tokio::spawn(async move { site.watch_mirrors().await })
     }
 
     /// Looks at everything that has a torrent, and takes it from what changed.

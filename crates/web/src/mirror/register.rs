@@ -1,0 +1,87 @@
+//! Tells the site what is here, again and again.
+
+use super::MirrorOptions;
+use crate::catalogue::{ITEMS_MAX, MIRRORS, REGISTER_EVERY, Registered, Registration};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use node::http::client::{Request, Web};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Changes are told together: so long after the first of them.
+const SOON: Duration = Duration::from_millis(300);
+/// Until others are told of this mirror it asks more often how it stands.
+const UNLISTED_EVERY: Duration = Duration::from_secs(3);
+/// Bytes of an answer.
+const ANSWER_MAX: usize = 4 << 20;
+
+#[derive(Debug)]
+pub(super) struct Register {
+    url: String,
+    base: String,
+    next: Instant,
+    /// What came of it last.
+    last: Option<(bool, Option<String>)>,
+}
+
+/// What is not as it should be, whether others are told of this mirror, and why not.
+type Answer = Result<(Vec<String>, bool, Option<String>), String>;
+
+impl Register {
+    pub(super) fn new(options: &MirrorOptions) -> Self {
+        let (url, base) = (format!("{}{MIRRORS}", options.origin), options.base.clone());
+        Register { url, base, next: Instant::now() + REGISTER_EVERY, last: None }
+    }
+
+    /// Something has changed.
+    pub(super) fn soon(&mut self) {
+        self.next = self.next.min(Instant::now() + SOON);
+    }
+
+    /// Waits until it is time.
+    pub(super) async fn due(&self) {
+        tokio::time::sleep_until(self.next).await;
+    }
+
+    /// Tells it. None: nothing new came of it.
+    pub(super) async fn tell(&mut self, web: &Web, mut items: BTreeMap<String, String>, busy: usize) -> Option<Answer> {
+        while items.len() > ITEMS_MAX {
+            items.pop_last();
+        }
+        let any = !items.is_empty();
+        let registration = Registration { url: self.base.clone(), items, busy: busy.try_into().unwrap_or(u32::MAX) };
+        let answer = ask(web, &self.url, &registration).await;
+        let wait = match &answer {
+            Ok(answer) if !answer.listed && any => UNLISTED_EVERY,
+            _ => REGISTER_EVERY,
+        };
+        self.next = Instant::now() + wait;
+        let (state, wrong) = match &answer {
+            Ok(answer) => ((answer.listed, answer.why.clone()), answer.wrong.clone()),
+            Err(why) => ((false, Some(why.clone())), Vec::new()),
+        };
+        if self.last.as_ref() == Some(&state) && wrong.is_empty() {
+            return None;
+        }
+        self.last = Some(state.clone());
+        Some(answer.map(|_| (wrong, state.0, state.1)))
+    }
+}
+
+async fn ask(web: &Web, url: &str, registration: &Registration) -> Result<Registered, String> {
+    let body = serde_json::to_vec(registration).map_err(|e| e.to_string())?;
+    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let request = Request { headers, method: Method::POST, body: body.into(), ..Request::get(url) };
+    let mut answer = web.ask(request).await.map_err(|e| e.to_string())?;
+    let mut text = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|_| "the answer broke off".to_owned())? {
+        text.extend_from_slice(&chunk);
+        if text.len() > ANSWER_MAX {
+            return Err("its answer is too long".into());
+        }
+    }
+    if !answer.status().is_success() {
+        return Err(format!("{}: {:.300}", answer.status(), crate::say::printable(&text)));
+    }
+    serde_json::from_slice(&text).map_err(|e| format!("its answer makes no sense: {e}"))
+}

@@ -1,0 +1,103 @@
+//! Sending downloads to mirrors: by where a client is, and when there are too many here.
+//!
+//! Never pages, never what came with `download=here` (a mirror that has not got it sends people back so), and only to mirrors that
+//! live and have this version: so nobody is sent in a circle.
+
+use super::Site;
+use crate::item::Item;
+use crate::mirrors;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{HeaderMap, Response as HttpResponse, StatusCode, header};
+use axum::response::Response;
+use http_body::{Frame, SizeHint};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// Who asks, as far as that matters for where it is answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) from: IpAddr,
+    /// It is to be saved.
+    pub(super) download: bool,
+    /// It wants it from here.
+    pub(super) here: bool,
+}
+
+impl Site {
+    /// Where a download is sent instead, if anywhere.
+    pub(super) fn elsewhere(&self, item: &Item, path: Option<&str>, asker: &Asker<'_>) -> Option<Response> {
+        let rules = &self.rules;
+        if asker.here || rules.redirect_above.is_none() && rules.redirect_networks.is_empty() {
+            return None;
+        }
+        let live = self.registry.of(&item.name, &item.tag, Instant::now()).0;
+        let near = rules
+            .redirect_networks
+            .iter()
+            .filter(|(network, _)| network.contains(asker.from))
+            .max_by_key(|(network, _)| network.bits())
+            .and_then(|(_, base)| live.iter().find(|mirror| mirror.base == *base));
+        let full = rules.redirect_above.is_some_and(|most| self.downloads.load(Ordering::Relaxed) >= most);
+        let to = near.or_else(|| live.first().filter(|_| full))?;
+        self.registry.sent(&to.base);
+        let query = if asker.download { "?download" } else { "" };
+        Some(send(&format!("{}{}{query}", to.base, mirrors::path(&item.name, path))))
+    }
+
+    /// Counts a download until it ends.
+    pub(super) fn counted(&self, response: Response) -> Response {
+        self.downloads.fetch_add(1, Ordering::Relaxed);
+        let place = Place(self.downloads.clone());
+        response.map(|body| Body::new(Counted { body, _place: place }))
+    }
+
+    /// Downloads now.
+    pub fn downloads(&self) -> usize {
+        self.downloads.load(Ordering::Relaxed)
+    }
+}
+
+/// It is over there, for now.
+pub(super) fn send(to: &str) -> Response {
+    let builder = HttpResponse::builder()
+        .status(StatusCode::FOUND)
+        .header(header::LOCATION, to)
+        .header(header::VARY, "accept")
+        .header(header::CACHE_CONTROL, "no-store");
+    builder.body(Body::empty()).unwrap_or_default()
+}
+
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct Counted {
+    body: Body,
+    _place: Place,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

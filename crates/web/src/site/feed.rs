@@ -1,0 +1,274 @@
+//! What happens to the items of a site, told to whoever listens: server-sent events (HTML, section 9.2).
+//!
+//! | event | data | means |
+//! |---|---|---|
+//! | `begin` | `{}` | the whole list follows |
+//! | `item` | [`Facts`](crate::catalogue::Facts) | this is under its name from now on |
+//! | `changed` | `{"name":S}` | there is something, which has no torrent now |
+//! | `removed` | `{"name":S}` | there is nothing under this name |
+//! | `ready` | `{}` | that was the list: what it did not name is no more |
+//!
+//! Who comes back with the id of the last event it has seen gets what it missed, if that is still remembered; everybody
+//! else gets the whole list first.
+
+use crate::answer;
+use crate::catalogue::{Facts, Named};
+use crate::site::slots::{Slot, Slots};
+use axum::body::{Body, Bytes};
+use axum::http::header::{self, HeaderMap, HeaderName};
+use axum::http::{Response as HttpResponse, StatusCode};
+use axum::response::Response;
+use futures_util::stream;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::convert::Infallible;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// Listeners at once; further ones come again later.
+const LISTENERS_MAX: usize = 256;
+/// Events that are remembered for those who come back.
+const RECENT_MAX: usize = 1024;
+/// Time without an event after which a listener hears that we are still here.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Bytes of the list handed on at once.
+const BATCH: usize = 64 << 10;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// All events of a site.
+#[derive(Clone, Debug)]
+pub(super) struct Feed(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Tells the events of this run from those of others.
+    run: String,
+    log: Mutex<Log>,
+    last: watch::Sender<u64>,
+    room: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    last: u64,
+    recent: VecDeque<Bytes>,
+    closed: bool,
+}
+
+impl Log {
+    fn push(&mut self, frame: Bytes) {
+        self.last += 1;
+        self.recent.push_back(frame);
+        if self.recent.len() > RECENT_MAX {
+            self.recent.pop_front();
+        }
+    }
+
+    /// What came after the event `at`. None: it is not known any more.
+    fn after(&self, at: u64) -> Option<Vec<Bytes>> {
+        let missed = usize::try_from(self.last.checked_sub(at)?).ok()?;
+        let from = self.recent.len().checked_sub(missed)?;
+        Some(self.recent.range(from..).cloned().collect())
+    }
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        let run = format!("{:016x}", RandomState::new().build_hasher().finish());
+        let (log, last) = (Mutex::default(), watch::Sender::new(0));
+        Feed(Arc::new(Inner { run, log, last, room: Arc::new(Semaphore::new(LISTENERS_MAX)) }))
+    }
+}
+
+impl Feed {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.0.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what is under a name now. However many change it at once, the last event is the last state.
+    pub(super) fn tell(&self, slots: &Slots, name: &str) {
+        let last = {
+            let mut log = self.log();
+            let id = format!("{}-{}", self.0.run, log.last + 1);
+            let frame = frame(Some(&id), slots.find(name).as_ref(), name);
+            log.push(frame);
+            log.last
+        };
+        self.0.last.send_replace(last);
+    }
+
+    /// Lets all listeners go.
+    pub(super) fn close(&self) {
+        let last = {
+            let mut log = self.log();
+            log.closed = true;
+            log.last
+        };
+        self.0.last.send_replace(last);
+    }
+
+    /// The number of the last event; None: there will be no more.
+    fn last(&self) -> Option<u64> {
+        let log = self.log();
+        (!log.closed).then_some(log.last)
+    }
+
+    /// The stream for somebody who asked with these headers.
+    pub(super) fn listen(&self, slots: &Slots, headers: &HeaderMap) -> Response {
+        let Ok(place) = self.0.room.clone().try_acquire_owned() else {
+            return answer::refuse(StatusCode::SERVICE_UNAVAILABLE, "too many are listening; come again later");
+        };
+        let seen = headers.get(LAST_EVENT_ID).and_then(|v| v.to_str().ok()).and_then(|id| {
+            let (run, at) = id.rsplit_once('-')?;
+            at.parse().ok().filter(|_| run == self.0.run)
+        });
+        let resumed = seen.and_then(|at| self.log().after(at));
+        let (at, waiting) = match resumed {
+            Some(_) => (seen.unwrap_or(0), VecDeque::new()),
+            None => {
+                // First the number, then the list: what happens in between is told twice rather than never.
+                let at = self.last().unwrap_or(0);
+                (at, list(slots, &format!("{}-{at}", self.0.run)))
+            }
+        };
+        let listener = Listener { feed: self.clone(), at, waiting, news: self.0.last.subscribe(), _place: place };
+        let body = Body::from_stream(stream::unfold(listener, Listener::next));
+        let builder = HttpResponse::builder()
+            .header(header::CONTENT_TYPE, "text/event-stream")
+            .header(header::CACHE_CONTROL, "no-store")
+            .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        builder.body(body).unwrap_or_else(|_| answer::refuse(StatusCode::INTERNAL_SERVER_ERROR, "no events"))
+    }
+}
+
+struct Listener {
+    feed: Feed,
+    at: u64,
+    waiting: VecDeque<Bytes>,
+    news: watch::Receiver<u64>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        loop {
+            if let Some(frame) = self.waiting.pop_front() {
+                return Some((Ok(frame), self));
+            }
+            self.news.mark_unchanged();
+            let last = self.feed.last()?;
+            if last > self.at {
+                // Who lags behind further than we remember has to begin again: the stream ends.
+                self.waiting = self.feed.log().after(self.at)?.into();
+                self.at += self.waiting.len() as u64;
+                continue;
+            }
+            match tokio::time::timeout(HEARTBEAT, self.news.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return None,
+                Err(_) => return Some((Ok(Bytes::from_static(b": still here\n\n")), self)),
+            }
+        }
+    }
+}
+
+/// The list of all there is, in parts.
+fn list(slots: &Slots, id: &str) -> VecDeque<Bytes> {
+    let (mut parts, mut part) = (VecDeque::new(), text(None, "begin", &serde_json::json!({})));
+    for (name, slot) in slots.all() {
+        part.push_str(&String::from_utf8_lossy(&frame(None, Some(&slot), &name)));
+        if part.len() > BATCH {
+            parts.push_back(Bytes::from(std::mem::take(&mut part)));
+        }
+    }
+    part.push_str(&text(Some(id), "ready", &serde_json::json!({})));
+    parts.push_back(part.into());
+    parts
+}
+
+fn frame(id: Option<&str>, slot: Option<&Slot>, name: &str) -> Bytes {
+    let named = Named { name: name.to_owned() };
+    let text = match slot {
+        Some(Slot::Ready(item)) => text(id, "item", &Facts::of(item)),
+        Some(Slot::Unmade(_)) => text(id, "changed", &named),
+        None => text(id, "removed", &named),
+    };
+    text.into()
+}
+
+fn text(id: Option<&str>, event: &str, data: &impl Serialize) -> String {
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
+    // JSON has no line ends of its own.
+    format!("{id}event: {event}\ndata: {}\n\n", serde_json::to_string(data).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::slots::Unmade;
+
+    fn slots(names: &[&str]) -> Slots {
+        let slots = Slots::default();
+        for name in names {
+            let unmade = Unmade { name: (*name).into(), root: "/x".into(), single: true, leave_hidden: false };
+            slots.put_new(unmade);
+        }
+        slots
+    }
+
+    async fn heard(response: Response, until: &str) -> String {
+        let mut body = response.into_body();
+        let mut all = String::new();
+        while !all.contains(until) {
+            let part = crate::body::part(&mut body).await.unwrap().expect("it goes on");
+            all.push_str(std::str::from_utf8(&part).unwrap());
+        }
+        all
+    }
+
+    fn since(id: &str) -> HeaderMap {
+        HeaderMap::from_iter([(LAST_EVENT_ID, id.parse().unwrap())])
+    }
+
+    #[tokio::test]
+    async fn a_listener_hears_the_list_then_what_happens_and_can_come_back() {
+        let (feed, slots) = (Feed::default(), slots(&["a", "b"]));
+        feed.tell(&slots, "a");
+        let all = heard(feed.listen(&slots, &HeaderMap::new()), "ready").await;
+        let events: Vec<_> = all.lines().filter(|l| l.starts_with("event")).collect();
+        assert_eq!(events, ["event: begin", "event: changed", "event: changed", "event: ready"]);
+        let id = all.lines().find_map(|l| l.strip_prefix("id: ")).unwrap();
+        assert!(id.ends_with("-1"), "{id}");
+        slots.remove("b");
+        feed.tell(&slots, "b");
+        let missed = heard(feed.listen(&slots, &since(id)), "\n\n").await;
+        assert!(missed.contains("event: removed\ndata: {\"name\":\"b\"}") && !missed.contains("begin"), "{missed}");
+        for foreign in ["0000-1", "x", &format!("{}9", id.trim_end_matches('1')), ""] {
+            let all = heard(feed.listen(&slots, &since(foreign)), "ready").await;
+            assert!(all.starts_with("event: begin"), "{foreign}: {all}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_ago_is_forgotten_and_listeners_are_counted() {
+        let (feed, slots) = (Feed::default(), slots(&["a"]));
+        for _ in 0..=RECENT_MAX {
+            feed.tell(&slots, "a");
+        }
+        let run = feed.0.run.clone();
+        assert!(heard(feed.listen(&slots, &since(&format!("{run}-0"))), "\n\n").await.starts_with("event: begin"));
+        assert!(heard(feed.listen(&slots, &since(&format!("{run}-1"))), "\n\n").await.starts_with("id: "));
+        let all: Vec<_> = (0..LISTENERS_MAX).map(|_| feed.listen(&slots, &HeaderMap::new())).collect();
+        assert!(all.iter().all(|r| r.status() == 200));
+        assert_eq!(feed.listen(&slots, &HeaderMap::new()).status(), 503);
+        drop(all);
+        let last = feed.listen(&slots, &HeaderMap::new());
+        feed.close();
+        let mut body = last.into_body();
+        while crate::body::part(&mut body).await.unwrap().is_some() {}
+    }
+}
