@@ -401,7 +401,7 @@ impl Site {
             Content::File(file) if !item.single => Some(item.files[file].path.clone()),
             _ => None,
         };
-        self.note(&item.name, true);
+        self.note(&item.name, true, asker);
         if !matches!(content, Content::Zeros(_))
             && let Some(response) = self.elsewhere(&item, path.as_deref(), asker)
         {
@@ -431,7 +431,7 @@ impl Site {
     /// What has no torrent: a file's bytes. A folder's order and sizes are known with its torrent alone. A copy is not given
     /// before it was checked.
     async fn as_it_is(&self, unmade: Arc<Unmade>, path: Option<&str>, asker: &Asker<'_>) -> Response {
-        self.note(&unmade.name, false);
+        self.note(&unmade.name, false, asker);
         if let Some(response) = self.not_here(&unmade.name, path, "", asker) {
             return response;
         }

@@ -77,7 +77,7 @@ impl Origin {
     /// Waits until the origin tells others that these have something.
     fn lists(&self, name: &str, wanted: usize) -> Result<()> {
         until(PATIENCE, &format!("{wanted} mirrors of {name}"), || {
-            let reply = rpc::curl(&["-I", &self.link(name)])?;
+            let reply = rpc::curl(&["-I", &format!("{}?here", self.link(name))])?;
             Ok(reply.header("link").unwrap_or_default().matches("rel=duplicate").count() == wanted)
         })
     }
@@ -304,7 +304,11 @@ fn downloads_from_all() -> Result<()> {
     // aria2, by the Metalink; one of the mirrors dies in the middle.
     let out = origin.place.sub("aria")?;
     let metalink = origin.place.folder.join("big.meta4");
-    fs::write(&metalink, get(&origin.link("big.bin.meta4"), &[])?.body)?;
+    // Without its torrent: the servers alone.
+    let text = get(&origin.link("big.bin.meta4"), &[])?.text();
+    let (before, rest) = text.split_once("<metaurl").context("no torrent in the Metalink")?;
+    let (_, after) = rest.split_once("</metaurl>").context("no end of it")?;
+    fs::write(&metalink, format!("{before}{after}"))?;
     let mut aria = Process::start(
         "aria2",
         &origin.place.folder,

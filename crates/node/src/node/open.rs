@@ -376,5 +376,7 @@ async fn sync(inner: Weak<Inner>, torrents: Vec<Arc<Torrent>>) {
         }
         synced.push(torrent);
     }
+    // Of what was removed meanwhile nothing is known any more: others may have written to its files.
+    synced.retain(|torrent| inner.lock().all.contains_key(&torrent.id));
     inner.save(&synced, true).await;
 }

@@ -108,9 +108,11 @@ impl With {
             false if metainfo.info.layout.name() == facts.name => Places::WebSeed(format!("{}/f/", self.origin)),
             false => Places::WebSeed(format!("{}/~/seed/{}/", self.origin, segment(&facts.name))),
         };
+        // What is there under its final name was whole once: it is mended.
+        let in_place = self.store.content(facts, &metainfo).symlink_metadata().is_ok();
         (metainfo.trackers, metainfo.web_seeds) = (Vec::new(), Vec::new());
         let server = Server { places, ..Server::whole(String::new()) };
-        let target = Target::Get { dir: self.store.data(facts), in_place: false };
+        let target = Target::Get { dir: self.store.data(facts), in_place };
         let add = Add { servers: vec![server], ..Add::new(What::Torrent(Box::new(metainfo)), target) };
         let mut events = self.node.events();
         let id = self.node.add(add).await.map_err(|e| e.to_string())?;

@@ -156,7 +156,8 @@ impl Store {
         }
     }
 
-    fn content(&self, facts: &Facts, metainfo: &Metainfo) -> PathBuf {
+    /// The file or folder itself.
+    pub(super) fn content(&self, facts: &Facts, metainfo: &Metainfo) -> PathBuf {
         self.data(facts).join(metainfo.info.layout.name())
     }
 

@@ -77,8 +77,8 @@ impl Edge {
 
 impl Site {
     /// Notes that somebody asks for a copy.
-    pub(super) fn note(&self, name: &str, here: bool) {
-        if let Some(edge) = &self.edge {
+    pub(super) fn note(&self, name: &str, here: bool, asker: &Asker<'_>) {
+        if let Some(edge) = self.edge.as_ref().filter(|_| !asker.only_looks()) {
             edge.asked(name, here);
         }
     }
@@ -86,6 +86,9 @@ impl Site {
     /// What a site of copies says of what it has not. None: this is no such site.
     pub(super) fn not_here(&self, name: &str, path: Option<&str>, suffix: &str, asker: &Asker<'_>) -> Option<Response> {
         let edge = self.edge.as_ref()?;
+        if asker.only_looks() {
+            return Some(answer::refuse(StatusCode::GATEWAY_TIMEOUT, "it is not here"));
+        }
         if !edge.answers.load(Ordering::Relaxed) {
             let why = "it is not here yet, and the server that has it does not answer; ask again later";
             let mut response = answer::refuse(StatusCode::SERVICE_UNAVAILABLE, why);

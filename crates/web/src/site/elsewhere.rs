@@ -28,6 +28,14 @@ pub(super) struct Asker<'a> {
     pub(super) here: bool,
 }
 
+impl Asker<'_> {
+    /// It asks whether this is here, and wants nothing done for it if not (RFC 9111, section 5.2.1.7): so origins look at mirrors.
+    pub(super) fn only_looks(&self) -> bool {
+        let values = self.headers.get_all(header::CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok());
+        values.flat_map(|v| v.split(',')).any(|one| one.trim().eq_ignore_ascii_case("only-if-cached"))
+    }
+}
+
 impl Site {
     /// Where a download is sent instead, if anywhere.
     pub(super) fn elsewhere(&self, item: &Item, path: Option<&str>, asker: &Asker<'_>) -> Option<Response> {

@@ -130,9 +130,12 @@ impl Feed {
         let (at, waiting) = match resumed {
             Some(_) => (seen.unwrap_or(0), VecDeque::new()),
             None => {
-                // First the number, then the list: what happens in between is told twice rather than never.
-                let at = self.last().unwrap_or(0);
-                (at, list(slots, &format!("{}-{at}", self.0.run)))
+                // Both at one moment: what was told before is in the list, what comes after is news.
+                let (at, all) = {
+                    let log = self.log();
+                    (log.last, slots.all())
+                };
+                (at, list(&all, &format!("{}-{at}", self.0.run)))
             }
         };
         let listener = Listener { feed: self.clone(), at, waiting, news: self.0.last.subscribe(), _place: place };
@@ -177,10 +180,10 @@ impl Listener {
 }
 
 /// The list of all there is, in parts.
-fn list(slots: &Slots, id: &str) -> VecDeque<Bytes> {
+fn list(all: &[(String, Slot)], id: &str) -> VecDeque<Bytes> {
     let (mut parts, mut part) = (VecDeque::new(), text(None, "begin", &serde_json::json!({})));
-    for (name, slot) in slots.all() {
-        part.push_str(&String::from_utf8_lossy(&frame(None, Some(&slot), &name)));
+    for (name, slot) in all {
+        part.push_str(&String::from_utf8_lossy(&frame(None, Some(slot), name)));
         if part.len() > BATCH {
             parts.push_back(Bytes::from(std::mem::take(&mut part)));
         }

@@ -10,7 +10,7 @@ use crate::body::Source as _;
 use crate::content::{Content, Reader};
 use crate::item::Item;
 use crate::mirrors;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use base::Scope;
 use futures_util::future::join_all;
 use node::http::client::{NamedBy, Request, Web};
@@ -92,11 +92,17 @@ impl Site {
 
 /// These bytes of a mirror. None: it has another version, or none.
 async fn theirs(web: &Web, url: &str, scope: Scope, range: Range<u64>, tag: &str) -> Result<Option<Vec<u8>>, String> {
-    let request =
-        Request { named_by: NamedBy::Told(scope), range: Some((range.start, range.end - 1)), ..Request::get(url) };
+    // It shall neither fetch it because of us, nor count us among those who want it.
+    let headers = HeaderMap::from_iter([(header::CACHE_CONTROL, HeaderValue::from_static("only-if-cached"))]);
+    let request = Request {
+        headers,
+        named_by: NamedBy::Told(scope),
+        range: Some((range.start, range.end - 1)),
+        ..Request::get(url)
+    };
     let mut answer = web.ask(request).await.map_err(|e| e.to_string())?;
     let status = answer.status();
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+    if status.is_server_error() && status != StatusCode::GATEWAY_TIMEOUT || status == StatusCode::TOO_MANY_REQUESTS {
         return Err(format!("it says {status}"));
     }
     let theirs = answer.headers().get(header::ETAG).and_then(|v| v.to_str().ok());
