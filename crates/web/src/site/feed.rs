@@ -3,7 +3,7 @@
 //! | event | data | means |
 //! |---|---|---|
 //! | `begin` | `{}` | the whole list follows |
-//! | `item` | [`Facts`](crate::catalogue::Facts) | this is under its name from now on |
+//! | `item` | [`Facts`] | this is under its name from now on |
 //! | `changed` | `{"name":S}` | there is something, which has no torrent now |
 //! | `removed` | `{"name":S}` | there is nothing under this name |
 //! | `ready` | `{}` | that was the list: what it did not name is no more |
