@@ -125,6 +125,18 @@ impl Geometry {
         (len > 0 && u64::from(begin) + u64::from(len) <= u64::from(self.piece_len(piece))).then_some(piece)
     }
 
+    /// Where `block` of `piece` starts, in bytes from the beginning.
+    pub fn block_offset(&self, piece: PieceIndex, block: BlockIndex) -> u64 {
+        self.piece_offset(piece) + u64::from(self.block_begin(block))
+    }
+
+    /// The block that holds byte `offset`.
+    pub fn block_at(&self, offset: u64) -> Option<(PieceIndex, BlockIndex)> {
+        let piece = self.piece_at(offset)?;
+        let within = offset - self.piece_offset(piece);
+        Some((piece, BlockIndex((within / u64::from(self.block_size)) as u32)))
+    }
+
     /// The piece that holds byte `offset`.
     pub fn piece_at(&self, offset: u64) -> Option<PieceIndex> {
         (offset < self.total).then(|| PieceIndex((offset / u64::from(self.piece_length)) as u32))
@@ -165,6 +177,8 @@ mod tests {
                     prop_assert!(len > 0 && len <= block);
                     prop_assert_eq!(g.block(p.0, g.block_begin(b), len), Some((p, b)));
                     prop_assert_eq!(g.piece_at(at), Some(p));
+                    prop_assert_eq!(g.block_offset(p, b), at);
+                    prop_assert_eq!(g.block_at(at + u64::from(len) - 1), Some((p, b)));
                     at += u64::from(len);
                 }
             }

@@ -298,6 +298,5 @@ impl<P: Payload> Torrent<P> {
 /// Bytes of a block that people would count: those that are not padding.
 fn content_of(plan: &Plan, piece: PieceIndex, block: BlockIndex) -> i64 {
     let g = &plan.geometry;
-    let offset = g.piece_offset(piece) + u64::from(g.block_begin(block));
-    plan.layout.content_in(offset, u64::from(g.block_len(piece, block))) as i64
+    plan.layout.content_in(g.block_offset(piece, block), u64::from(g.block_len(piece, block))) as i64
 }

@@ -6,24 +6,26 @@
 //! ended and another one begins where the most is missing. Once nothing is free, a lane asks for what others were asked for,
 //! the part that they would come to last, as peers do in the end game.
 //!
-//! A second lane to the same server is tried where the first one runs steadily and there is time to see if it helps.
+//! - `lane`: a stream and its claims;
+//! - `trial`: whether one more lane to a server helps.
+
+mod lane;
+#[cfg(test)]
+mod tests;
+mod trial;
 
 use super::{Life, Torrent};
 use crate::http::{HttpSource, HttpState, HttpStatus, StreamError};
-use crate::picker::{Order, Rival, Stretch};
+use crate::picker::{Order, Rival};
 use crate::pieces::{PeerSlot, Pieces};
 use crate::rate::Rate;
 use crate::{Event, Output};
 use base::{Bitfield, BlockIndex, Geometry, Instant, Payload, PieceIndex};
+use lane::{CLAIM_MIN, Claim, Lane, block_end, bounds, give_back};
 use std::collections::VecDeque;
 use std::time::Duration;
+use trial::Trial;
 
-/// A lane claims what comes within this time at its rate.
-const CLAIM_AHEAD_MS: u64 = 500;
-/// But no less than this, in bytes, and no less than two blocks.
-const CLAIM_MIN: u64 = 128 << 10;
-/// Nor more.
-const CLAIM_MAX: u64 = 64 << 20;
 /// Bytes asked for at once while pieces are fetched in order.
 const IN_ORDER_MS: u64 = 2_000;
 /// A stream that brings nothing for so long is ended.
@@ -35,14 +37,6 @@ const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Servers of one torrent; more are not taken.
 pub(super) const SERVERS_MAX: usize = 256;
-/// A lane more has to bring this much more of the former rate, in percent, to be kept.
-const LANE_GAIN_PERCENT: u64 = 15;
-/// The rate is compared over this time.
-const TRIAL: Duration = Duration::from_secs(2);
-/// After a lane that did not help, until the next trial.
-const TRIAL_PAUSE: Duration = Duration::from_secs(30);
-/// Seconds of fetching that must be left for a trial.
-const TRIAL_LEFT_SECS: u64 = 5;
 
 /// The servers of a torrent, and what is under way from them.
 pub(super) struct Http<P> {
@@ -69,47 +63,6 @@ struct Server {
     given: i64,
 }
 
-/// Whether another lane would help.
-#[derive(Clone, Copy, Debug)]
-struct Trial {
-    /// Bytes since the last look, and when that was.
-    bytes: u64,
-    since: Instant,
-    /// Bytes a second in the span before.
-    before: u64,
-    /// A lane was added after that span.
-    added: bool,
-    /// No lane more until then.
-    rest: Instant,
-}
-
-/// A stream under way.
-struct Lane<P> {
-    server: usize,
-    stream: u64,
-    /// The offset of the next byte that is not in `buf`'s past, and of the end of what was asked for.
-    at: u64,
-    end: u64,
-    /// What came of the next block.
-    buf: P,
-    /// What is asked for, in the order in which it will come.
-    claims: VecDeque<Claim>,
-    /// Where the claims end.
-    claimed: u64,
-    /// Its claims are copies of what others were asked for.
-    copies: bool,
-    down: Rate,
-    moved_at: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Claim {
-    piece: PieceIndex,
-    block: BlockIndex,
-    /// Nobody else was faster so far.
-    wanted: bool,
-}
-
 impl<P> Default for Http<P> {
     fn default() -> Self {
         Http { servers: Vec::new(), lanes: Vec::new(), next_stream: 0, due: Instant::NEVER }
@@ -118,7 +71,7 @@ impl<P> Default for Http<P> {
 
 impl<P> Http<P> {
     /// The server that picker and blame know by this.
-    fn by_slot(&mut self, slot: PeerSlot) -> Option<usize> {
+    fn by_slot(&self, slot: PeerSlot) -> Option<usize> {
         self.servers.iter().position(|s| s.slot == slot)
     }
 
@@ -126,11 +79,11 @@ impl<P> Http<P> {
         self.lanes.iter().filter(|l| l.server == server).count()
     }
 
-    /// Adds to what a server gave that was of use. False if it is no server's slot.
-    pub(super) fn credit(&mut self, slot: PeerSlot, bytes: i64) -> bool {
-        let Some(server) = self.by_slot(slot) else { return false };
-        self.servers[server].given += bytes;
-        true
+    /// Adds to what a server gave that was of use, if this is one.
+    pub(super) fn credit(&mut self, slot: PeerSlot, bytes: i64) {
+        if let Some(server) = self.by_slot(slot) {
+            self.servers[server].given += bytes;
+        }
     }
 
     /// Blocks that servers are asked for.
@@ -171,25 +124,9 @@ impl<P> Http<P> {
     }
 }
 
-impl Trial {
-    const RESTED: Trial = Trial { bytes: 0, since: Instant::ZERO, before: 0, added: false, rest: Instant::ZERO };
-}
-
 impl Server {
     fn may_be_asked(&self, now: Instant) -> bool {
         !self.dropped && self.wait <= now && !self.has.is_none()
-    }
-}
-
-impl<P> Lane<P> {
-    /// The wish for this block is gone, if there was one.
-    fn let_go(&mut self, piece: PieceIndex, block: BlockIndex) -> bool {
-        let claim = self.claims.iter_mut().find(|c| c.wanted && c.piece == piece && c.block == block);
-        claim.map(|c| c.wanted = false).is_some()
-    }
-
-    fn has_wanted(&self) -> bool {
-        self.claims.iter().any(|c| c.wanted)
     }
 }
 
@@ -322,7 +259,7 @@ impl<P: Payload> Torrent<P> {
         let (Some(http), Some(open)) = (&mut self.http, &mut self.open) else { return false };
         let Some(lane) = http.lanes.iter_mut().find(|l| l.stream == stream) else { return false };
         let g = open.plan.geometry;
-        let Some((piece, block)) = block_at(&g, lane.at).filter(|_| lane.at < lane.end) else { return false };
+        let Some((piece, block)) = g.block_at(lane.at).filter(|_| lane.at < lane.end) else { return false };
         let len = g.block_len(piece, block);
         if lane.buf.len() < len as usize {
             return false;
@@ -397,7 +334,7 @@ impl<P: Payload> Torrent<P> {
             Err(StreamError::Wrong { why }) => self.leave_server(at, why),
             Err(StreamError::Busy { seconds, why }) => {
                 server.lanes_wanted = server.lanes_wanted.saturating_sub(1).max(1);
-                server.trial.rest = now + TRIAL_PAUSE;
+                server.trial.pause(now);
                 server.fail(now, Duration::from_secs(seconds.into()), why);
             }
             Err(StreamError::Broken { why }) => server.fail(now, Duration::ZERO, why),
@@ -514,45 +451,6 @@ impl<P: Payload> Torrent<P> {
         }
     }
 
-    /// Sees whether the last lane helped, and tries another one.
-    fn try_lanes(&mut self, now: Instant) {
-        let Some(http) = &mut self.http else { return };
-        let left = self.open.as_ref().map_or(0, |o| o.picker.bytes_left());
-        let all = http.rate(now).max(1);
-        let mut surplus = Vec::new();
-        for (at, server) in http.servers.iter_mut().enumerate() {
-            let lanes = http.lanes.iter().filter(|l| l.server == at).count();
-            let trial = &mut server.trial;
-            let span = now - trial.since;
-            if span < TRIAL {
-                continue;
-            }
-            let (bytes, before) = (trial.bytes * 1000 / span.as_millis() as u64, trial.before);
-            let steady = bytes * 10 <= before * 11 && before * 10 <= bytes * 11;
-            let added = std::mem::replace(&mut trial.added, false);
-            (trial.bytes, trial.since, trial.before) = (0, now, bytes);
-            if added && bytes * 100 < before * (100 + LANE_GAIN_PERCENT) {
-                server.lanes_wanted = server.lanes_wanted.saturating_sub(1).max(1);
-                server.trial.rest = now + TRIAL_PAUSE;
-                surplus.push(at);
-                continue;
-            }
-            let may = server.lanes_wanted < server.source.lanes_max && !server.source.from_start && trial.rest <= now;
-            let all_busy = lanes == usize::from(server.lanes_wanted);
-            if may && all_busy && (steady || added) && bytes > 0 && left / all >= TRIAL_LEFT_SECS {
-                server.lanes_wanted += 1;
-                server.trial.added = true;
-            }
-        }
-        for at in surplus {
-            let newest = http.lanes.iter().filter(|l| l.server == at).map(|l| l.stream).max();
-            if http.lanes_of(at) > usize::from(http.servers[at].lanes_wanted) {
-                self.end_lanes(|lane| Some(lane.stream) == newest);
-                return;
-            }
-        }
-    }
-
     /// What must hold of servers.
     pub(super) fn check_servers(&self) -> Result<(), String> {
         let (Some(http), Some(open)) = (&self.http, &self.open) else { return Ok(()) };
@@ -562,52 +460,14 @@ impl<P: Payload> Torrent<P> {
             if let Some(claim) = lane.claims.iter().find(lost) {
                 return Err(format!("stream {}: {claim:?} is unknown to the picker", lane.stream));
             }
-            if lane.at > lane.end || lane.claimed > lane.end.max(lane.claimed) {
-                return Err(format!("stream {}: at {} of {}", lane.stream, lane.at, lane.end));
+            if lane.at > lane.end || lane.claimed > lane.end {
+                return Err(format!(
+                    "stream {}: at {}, claimed {}, of {}",
+                    lane.stream, lane.at, lane.claimed, lane.end
+                ));
             }
         }
         Ok(())
-    }
-}
-
-impl<P: Payload> Lane<P> {
-    /// Where this stream will want to go on.
-    fn rival(&self, g: &Geometry, now: Instant) -> Option<Rival> {
-        let (piece, block) = block_at(g, self.claimed).filter(|_| self.claimed < self.end)?;
-        Some(Rival { piece, block, rate: self.down.per_second(now) })
-    }
-
-    /// Claims what will come soon.
-    fn claim_more(&mut self, server: &Server, open: &mut super::Open, now: Instant) {
-        let g = open.plan.geometry;
-        let ahead = self.down.per_second(now).saturating_mul(CLAIM_AHEAD_MS) / 1000;
-        let ahead = ahead.clamp(CLAIM_MIN.max(2 * u64::from(g.block_size())), CLAIM_MAX);
-        let until = self.at.saturating_add(ahead).min(self.end);
-        // In batches: half of it has come before more is claimed.
-        if self.claimed > self.at + ahead / 2 && !self.claims.is_empty() {
-            return;
-        }
-        let alone = open.blame.is_suspect(server.slot);
-        let mut found = Vec::new();
-        while self.claimed < until {
-            let Some((piece, block)) = block_at(&g, self.claimed) else { break };
-            let n = (until - self.claimed).div_ceil(u64::from(g.block_size())) as usize;
-            found.clear();
-            match self.copies {
-                true => open.picker.claim_asked(server.slot, (piece, block), n, &mut found),
-                false => open.picker.claim(server.slot, (piece, block), n, alone, &mut found),
-            }
-            for (piece, block) in &found {
-                self.claims.push_back(Claim { piece: *piece, block: *block, wanted: true });
-                self.claimed = offset_of(&g, *piece, *block) + u64::from(g.block_len(*piece, *block));
-            }
-            match (found.is_empty(), server.source.from_start) {
-                (false, _) => {}
-                (true, false) => break,
-                // It passes what is not wanted.
-                (true, true) => self.claimed += u64::from(g.block_len(piece, block)),
-            }
-        }
     }
 }
 
@@ -668,43 +528,4 @@ fn pieces_of(source: &HttpSource, g: &Geometry) -> Pieces {
         }
     }
     Pieces::from_bitfield(bits)
-}
-
-/// Blocks that a stream had claimed are free again.
-fn give_back<P>(open: &mut Option<Box<super::Open>>, server: &Server, lane: &Lane<P>) {
-    let Some(open) = open else { return };
-    for claim in lane.claims.iter().filter(|c| c.wanted) {
-        open.picker.abandoned(claim.piece, claim.block, server.slot);
-    }
-}
-
-/// The block that begins at this byte or holds it.
-fn block_at(g: &Geometry, byte: u64) -> Option<(PieceIndex, BlockIndex)> {
-    let piece = g.piece_at(byte)?;
-    Some((piece, BlockIndex(((byte - g.piece_offset(piece)) / u64::from(g.block_size())) as u32)))
-}
-
-fn offset_of(g: &Geometry, piece: PieceIndex, block: BlockIndex) -> u64 {
-    g.piece_offset(piece) + u64::from(g.block_begin(block))
-}
-
-/// The end of the block that ends here or after.
-fn block_end(g: &Geometry, byte: u64) -> u64 {
-    let Some((piece, block)) = byte.checked_sub(1).and_then(|last| block_at(g, last)) else { return byte };
-    offset_of(g, piece, block) + u64::from(g.block_len(piece, block))
-}
-
-/// The first byte of a stretch, and the one behind it.
-fn bounds(g: &Geometry, stretch: Stretch) -> (u64, u64) {
-    let from = offset_of(g, stretch.piece, stretch.block);
-    let here = u64::from(g.block_count(stretch.piece) - stretch.block.0);
-    if stretch.blocks <= here {
-        let last = BlockIndex(stretch.block.0 + stretch.blocks as u32 - 1);
-        return (from, offset_of(g, stretch.piece, last) + u64::from(g.block_len(stretch.piece, last)));
-    }
-    let rest = stretch.blocks - here;
-    let per_piece = u64::from(g.block_count(PieceIndex(0)));
-    let piece = PieceIndex(stretch.piece.0 + 1 + (rest.saturating_sub(1) / per_piece) as u32);
-    let last = BlockIndex(((rest - 1) % per_piece) as u32);
-    (from, offset_of(g, piece, last) + u64::from(g.block_len(piece, last)))
 }

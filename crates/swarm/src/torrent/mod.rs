@@ -26,8 +26,6 @@ mod sessions;
 mod view;
 
 #[cfg(test)]
-mod http_tests;
-#[cfg(test)]
 mod tests;
 
 use crate::blame::Blame;

@@ -1,6 +1,6 @@
 //! A torrent that fetches from servers, which send at their rates in virtual time, and fail in every way that servers know.
 
-use super::*;
+use super::super::*;
 use crate::disk::DiskDone;
 use crate::{HttpSource, HttpState, NewPeer, Resume, StreamError};
 use base::{BLOCK_SIZE, Checks, ConnId, Geometry, Layout, PeerId};
