@@ -65,7 +65,7 @@ impl Fetcher {
                 Some(client) => client,
                 None => {
                     // To read the system's certificates takes longer than an announce, and nothing leads to TLS from here.
-                    let client = build(builder().tls_certs_only([]))?;
+                    let client = build(to_trackers().tls_certs_only([]))?;
                     self.plain.get_or_init(|| client)
                 }
             };
@@ -76,7 +76,7 @@ impl Fetcher {
         if let Some(at) = tls.iter().position(|(k, _)| *k == key) {
             tls[at..].rotate_left(1);
         } else {
-            let client = build(builder().resolve_to_addrs(&key.0, &[to]))?;
+            let client = build(to_trackers().resolve_to_addrs(&key.0, &[to]))?;
             if tls.len() == TLS_CLIENTS_MAX {
                 tls.remove(0);
             }
@@ -87,15 +87,17 @@ impl Fetcher {
     }
 }
 
-fn builder() -> reqwest::ClientBuilder {
+/// What all clients of ours have in common: they go where they are sent and nowhere else.
+pub(crate) fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("Shoal/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT_LIMIT)
-        .timeout(LIMIT)
-        .pool_max_idle_per_host(IDLE_MAX)
-        .pool_idle_timeout(IDLE_LIMIT)
+}
+
+fn to_trackers() -> reqwest::ClientBuilder {
+    builder().timeout(LIMIT).pool_max_idle_per_host(IDLE_MAX).pool_idle_timeout(IDLE_LIMIT)
 }
 
 fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {

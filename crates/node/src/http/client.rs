@@ -4,19 +4,16 @@
 //! only if whoever named it is at least as near ([`base::may_use`]), and only without a query, so that nobody makes us press the
 //! buttons of the user's router. Nor does a redirect lead nearer than whoever sent it is, nor a name that is looked up.
 
-use crate::fetch::{tls_provider, words};
+use crate::fetch::{builder, tls_provider, words};
 use base::Scope;
 use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RANGE};
-use reqwest::redirect::Policy;
 use reqwest::{Method, Response, Url};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// Time to connect.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Time until the head of the answer is here.
 const HEAD_LIMIT: Duration = Duration::from_secs(20);
 /// Time without a byte of a body.
@@ -159,9 +156,8 @@ impl Web {
                 return Err(WebError::Refused(format!("a redirect from https to {next}")));
             }
             if url.origin() != next.origin() {
-                // A password is for the server that it was given for; URLs that can't have one refuse.
-                let _ = next.set_password(None);
-                let _ = next.set_username("");
+                // A password is for the server that it was given for.
+                strip_login(&mut next);
             }
             url = next;
         }
@@ -174,14 +170,7 @@ impl Web {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        tls_provider();
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("Shoal/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .no_proxy()
-            .http1_only()
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_LIMIT)
+        let builder = to_servers()
             .read_timeout(SILENCE)
             .pool_max_idle_per_host(IDLE_MAX)
             .dns_resolver(Arc::new(Resolver { reach }));
@@ -190,6 +179,18 @@ impl Web {
         let client = builder.build().map_err(|e| WebError::Failed(words(&e)))?;
         Ok(cell.get_or_init(|| client))
     }
+}
+
+/// What all clients for servers with content have in common. Redirects are for whoever judges addresses.
+pub(crate) fn to_servers() -> reqwest::ClientBuilder {
+    tls_provider();
+    builder().http1_only().tcp_nodelay(true)
+}
+
+/// Takes name and password out of a URL. URLs that can't have them refuse, and have none.
+pub(crate) fn strip_login(url: &mut Url) {
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
 }
 
 /// May this URL be asked for? Names are judged again when they are looked up.

@@ -3,7 +3,7 @@
 use base::WholeDigest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{CONTENT_DISPOSITION, HeaderMap, LINK};
+use reqwest::header::{CONTENT_DISPOSITION, CONTENT_RANGE, HeaderMap, LINK};
 
 /// Links of one answer that are read.
 const LINKS_MAX: usize = 256;
@@ -135,6 +135,19 @@ pub fn file_name(headers: &HeaderMap) -> Option<Vec<u8>> {
     extended.or_else(plain).and_then(last).filter(|name| !name.is_empty())
 }
 
+/// First byte, last byte and length of all: `Content-Range: bytes 0-9/100` (RFC 9110 14.4).
+pub(crate) fn content_range(headers: &HeaderMap) -> Option<(u64, u64, Option<u64>)> {
+    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    let (range, total) = text.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    let total = match total.trim() {
+        "*" => None,
+        total => Some(total.parse().ok()?),
+    };
+    (first <= last && total.is_none_or(|t| last < t)).then_some((first, last, total))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,5 +203,16 @@ mod tests {
         assert_eq!(name("attachment; filename=x; filename*=UTF-8''%e2%82%ac.txt").as_deref(), Some("\u{20ac}.txt"));
         assert_eq!(name("inline; filename=../../etc/passwd").as_deref(), Some("passwd"));
         assert_eq!(name("inline"), None);
+    }
+
+    #[test]
+    fn content_ranges() {
+        let range = |value| content_range(&headers(&[("content-range", value)]));
+        assert_eq!(range("bytes 0-9/100"), Some((0, 9, Some(100))));
+        assert_eq!(range("bytes 5-5/*"), Some((5, 5, None)));
+        for bad in ["", "bytes */100", "bytes 9-0/100", "bytes 0-100/100", "items 0-9/100", "bytes 0-9", "bytes -1-2/3"]
+        {
+            assert_eq!(range(bad), None, "{bad}");
+        }
     }
 }

@@ -2,12 +2,9 @@
 
 use super::client::{NamedBy, Request, Web, WebError};
 use super::headers::{self, Link};
-use super::stream::content_range;
 use base::metainfo::names;
 use base::{Scope, WholeDigest};
-use reqwest::header::{
-    CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER,
-};
+use reqwest::header::{CONTENT_ENCODING, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use std::time::Duration;
 
@@ -69,7 +66,7 @@ pub async fn probe(web: &Web, url: &str, named_by: NamedBy) -> Result<Probe, Web
     }
     let text = |answer: &Response, name| answer.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let partial = answer.status() == StatusCode::PARTIAL_CONTENT;
-    let range = text(&answer, CONTENT_RANGE).as_deref().and_then(content_range);
+    let range = headers::content_range(answer.headers());
     let encoded = text(&answer, CONTENT_ENCODING).is_some_and(|e| !e.eq_ignore_ascii_case("identity"));
     let (size, ranges) = match (partial, range) {
         (true, Some((0, _, total))) => (total, true),

@@ -1,6 +1,6 @@
 //! One server, and where on it the content lies.
 
-use super::client::NamedBy;
+use super::client::{NamedBy, strip_login};
 use base::{FileIndex, Metainfo, Plan, Scope};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -211,9 +211,7 @@ fn whose(at: &At) -> String {
 pub fn without_password(url: &str) -> String {
     match reqwest::Url::parse(url) {
         Ok(mut url) if url.password().is_some() || !url.username().is_empty() => {
-            // Only URLs that can't have them refuse.
-            let _ = url.set_password(None);
-            let _ = url.set_username("");
+            strip_login(&mut url);
             url.to_string()
         }
         _ => url.to_owned(),

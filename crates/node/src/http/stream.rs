@@ -1,6 +1,7 @@
 //! One stream: requests for the files or parts under a run of content, one after the other, and their bodies for the engine.
 
 use super::client::{Request, Web};
+use super::headers::content_range;
 use super::remote::{Names, Remote, Segment};
 use super::tap::{Closed, Tap};
 use crate::disk::mailbox::Inbox;
@@ -9,7 +10,7 @@ use crate::rope::Rope;
 use base::{ConnId, Plan};
 use bytes::Bytes;
 use engine::Input;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, ETAG, HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -220,7 +221,7 @@ async fn ask(
         }
         return if offset == 0 { Ok(answer) } else { Err(StreamError::NoRanges) };
     }
-    match text(CONTENT_RANGE).and_then(content_range) {
+    match content_range(headers) {
         Some((_, _, Some(n))) if n != total => Err(other_size(n)),
         Some((first, last, _)) if first == offset && last == offset + len - 1 => Ok(answer),
         // Several parts, another part, or none that can be read.
@@ -230,30 +231,3 @@ async fn ask(
 
 /// A server may ask for so much patience.
 const MAX_WAIT_SECS: u32 = 600;
-
-/// First byte, last byte and length of `bytes 0-9/100`.
-pub(crate) fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
-    let (range, total) = text.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-    let total = match total.trim() {
-        "*" => None,
-        total => Some(total.parse().ok()?),
-    };
-    (first <= last && total.is_none_or(|t| last < t)).then_some((first, last, total))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_ranges() {
-        assert_eq!(content_range("bytes 0-9/100"), Some((0, 9, Some(100))));
-        assert_eq!(content_range("bytes 5-5/*"), Some((5, 5, None)));
-        for bad in ["", "bytes */100", "bytes 9-0/100", "bytes 0-100/100", "items 0-9/100", "bytes 0-9", "bytes -1-2/3"]
-        {
-            assert_eq!(content_range(bad), None, "{bad}");
-        }
-    }
-}

@@ -1,11 +1,12 @@
 //! Parts on servers: any that answers GET and HEAD, and takes PUT (RFC 9110).
 
 use super::Trouble;
-use crate::fetch::{tls_provider, words};
+use crate::fetch::words;
+use crate::http::client::{strip_login, to_servers};
+use crate::http::headers::content_range;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, LOCATION, RANGE};
-use reqwest::redirect::Policy;
+use reqwest::header::{ACCEPT_ENCODING, LOCATION, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use std::io;
 use std::pin::Pin;
@@ -15,8 +16,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Time to connect.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Time without a byte of an answer.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Time without a byte that a server takes, and for it to store the last of them.
@@ -47,9 +46,7 @@ impl Login {
         }
         let decode = |text: &str| String::from_utf8_lossy(&base::percent::decode(text.as_bytes())).into_owned();
         let login = Login { name: decode(url.username()), password: url.password().map(decode) };
-        // Only URLs without a host refuse, and they have no login.
-        let _ = url.set_password(None);
-        let _ = url.set_username("");
+        strip_login(url);
         Some(login)
     }
 }
@@ -62,15 +59,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new() -> Result<Self, Trouble> {
-        tls_provider();
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("Shoal/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .no_proxy()
-            .http1_only()
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_LIMIT)
-            .pool_max_idle_per_host(IDLE_MAX);
+        let client = to_servers().pool_max_idle_per_host(IDLE_MAX);
         client.build().map(|client| Server { client }).map_err(|e| Trouble::Other(words(&e)))
     }
 
@@ -103,7 +92,7 @@ impl Server {
         let answer = self.send(self.request(Method::GET, url, login).header(RANGE, "bytes=0-0")).await?;
         let whole = || answer.headers().get("content-length")?.to_str().ok()?.parse().ok();
         let known = match answer.status() {
-            StatusCode::PARTIAL_CONTENT => content_range(answer.headers()).and_then(|(_, total)| total),
+            StatusCode::PARTIAL_CONTENT => content_range(answer.headers()).and_then(|(.., total)| total),
             StatusCode::RANGE_NOT_SATISFIABLE => Some(0),
             StatusCode::OK => whole(),
             _ => return Err(refused(&answer)),
@@ -119,7 +108,7 @@ impl Server {
         let range = format!("bytes={offset}-{}", offset + len - 1);
         let mut answer = self.send(self.request(Method::GET, url, login).header(RANGE, range)).await?;
         let mut skip = match answer.status() {
-            StatusCode::PARTIAL_CONTENT if content_range(answer.headers()).is_some_and(|(at, _)| at == offset) => 0,
+            StatusCode::PARTIAL_CONTENT if content_range(answer.headers()).is_some_and(|(at, ..)| at == offset) => 0,
             StatusCode::PARTIAL_CONTENT => {
                 return Err(Trouble::Refused("it answers with another range than asked for".into()));
             }
@@ -178,12 +167,6 @@ impl Server {
 }
 
 /// Where a range begins, and how long the whole is.
-fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
-    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-    Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()))
-}
-
 /// An answer that is none, in words.
 fn refused(answer: &Response) -> Trouble {
     let status = answer.status();
