@@ -28,7 +28,7 @@ pub use cell::Priority;
 pub use life::Received;
 pub use partial::BlockState;
 pub use pick::{Affinity, Order, PickOpts};
-pub use stretch::{Rival, Stretch};
+pub use stretch::{Claimant, Rival, Stretch};
 
 use crate::pieces::{Pieces, any_common, ones_common};
 use base::{Bitfield, Geometry, PieceIndex};

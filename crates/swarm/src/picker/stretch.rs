@@ -5,7 +5,7 @@
 //! begins so far behind it that both end together.
 
 use super::cell::State;
-use super::partial::Owner;
+use super::partial::{Owner, Partial};
 use super::{Order, Picker, Priority};
 use crate::picker::BlockState;
 use crate::pieces::{PeerSlot, Pieces, ones_common};
@@ -21,6 +21,25 @@ pub struct Stretch {
     pub block: BlockIndex,
     /// How many.
     pub blocks: u64,
+}
+
+/// For whom blocks are claimed.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant {
+    /// As the picker knows it.
+    pub slot: PeerSlot,
+    /// It had a part in a bad piece: it works on pieces by itself, so that the next bad one has one culprit.
+    pub alone: bool,
+}
+
+impl Claimant {
+    /// May it have a part in this open piece?
+    fn may_join(self, partial: &Partial) -> bool {
+        match partial.owner {
+            Owner::Solo(owner) => owner == self.slot,
+            _ => !self.alone || partial.requested() == 0,
+        }
+    }
 }
 
 /// A stream that will go on with this block, if nobody else is asked for it before.
@@ -40,6 +59,7 @@ impl Picker {
     /// are as good have a piece.
     pub fn find_stretch(
         &self,
+        us: Claimant,
         pieces: &Pieces,
         holders: impl Fn(PieceIndex) -> u32,
         rivals: &[Rival],
@@ -47,13 +67,13 @@ impl Picker {
     ) -> Option<Stretch> {
         let mut best: Option<((Priority, Reverse<u32>), u64, Stretch)> = None;
         let in_order = self.order == Order::Sequential;
-        let is_free = |state| state == BlockState::Open;
-        let class = |piece| (self.priority(piece), Reverse(holders(piece)));
+        let is_free = |at: usize, state| state == BlockState::Open && us.may_join(&self.open[at]);
+        let class = |piece| (self.priority(piece), Reverse(if in_order { 0 } else { holders(piece) }));
         self.stretches(
             pieces,
             class,
             true,
-            |_, _, state| is_free(state),
+            |at, _, state| is_free(at, state),
             |stretch, class| {
                 let rival = rivals.iter().find(|r| (r.piece, r.block) == (stretch.piece, stretch.block));
                 let stretch = match rival {
@@ -79,6 +99,7 @@ impl Picker {
     pub fn find_asked(&self, pieces: &Pieces, peer: PeerSlot) -> Option<Stretch> {
         let mut best: Option<Stretch> = None;
         let is_asked = |at: usize, block: BlockIndex, state| match state {
+            BlockState::Requested(_) if matches!(self.open[at].owner, Owner::Solo(_)) => false,
             BlockState::Requested(first) => first != peer && self.open[at].copies.iter().all(|(b, _)| *b != block),
             _ => false,
         };
@@ -97,27 +118,28 @@ impl Picker {
         best.map(|stretch| self.skip(stretch, stretch.blocks / 2))
     }
 
-    /// Asks `peer` for up to `n` blocks from this one on, as far as nobody was asked for them; appends them to `out`. Pieces that are opened
-    /// for it are its own; `alone`: nobody else shall have a part in them.
+    /// Asks for up to `n` blocks from this one on, as far as nobody was asked for them; appends them to `out`. Pieces that are opened
+    /// for it are its own.
     pub fn claim(
         &mut self,
-        peer: PeerSlot,
+        us: Claimant,
         (piece, block): (PieceIndex, BlockIndex),
         n: usize,
-        alone: bool,
         out: &mut Vec<(PieceIndex, BlockIndex)>,
     ) {
         let goal = out.len() + n;
         let (mut piece, mut from) = (piece, block);
         while out.len() < goal && self.want.has(piece.0) {
             let at = match self.open_at(piece) {
+                Some(at) if !us.may_join(&self.open[at]) => break,
                 Some(at) => at,
-                None if from.0 < self.data_blocks(piece) => {
-                    self.open_piece(piece, if alone { Owner::Solo(peer) } else { Owner::Whole(peer) })
-                }
+                None if from.0 < self.data_blocks(piece) => self.open_piece(piece, Owner::Whole(us.slot)),
                 None => break,
             };
-            if !self.open[at].take_run(peer, from, goal - out.len(), out) {
+            if us.alone {
+                self.open[at].owner = Owner::Solo(us.slot);
+            }
+            if !self.open[at].take_run(us.slot, from, goal - out.len(), out) {
                 break;
             }
             (piece, from) = (PieceIndex(piece.0 + 1), BlockIndex(0));
@@ -255,6 +277,10 @@ mod tests {
         Picker::new(Geometry::new(38 * 16, 64, 16).expect("valid"), None)
     }
 
+    fn us(slot: PeerSlot) -> Claimant {
+        Claimant { slot, alone: false }
+    }
+
     fn at(piece: u32, block: u32) -> (PieceIndex, BlockIndex) {
         (PieceIndex(piece), BlockIndex(block))
     }
@@ -270,7 +296,7 @@ mod tests {
         n: usize,
     ) -> Vec<(PieceIndex, BlockIndex)> {
         let mut out = Vec::new();
-        p.claim(peer, from, n, false, &mut out);
+        p.claim(us(peer), from, n, &mut out);
         p.check_invariants().expect("whole");
         out
     }
@@ -278,24 +304,24 @@ mod tests {
     #[test]
     fn a_stream_claims_as_it_goes_and_another_begins_behind_it() {
         let mut p = picker();
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[], 0), stretch(0, 0, 38));
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[], 0), stretch(0, 0, 38));
         assert_eq!(claim(&mut p, A, at(0, 0), 6), [at(0, 0), at(0, 1), at(0, 2), at(0, 3), at(1, 0), at(1, 1)]);
         let rival = Rival { piece: PieceIndex(1), block: BlockIndex(2), rate: 100 };
         // 32 blocks are left, half of them for each, from the beginning of a piece on.
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[rival], 0), stretch(6, 0, 14));
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[rival], 100), stretch(6, 0, 14));
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[rival], 300), stretch(4, 0, 22));
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[rival], 0), stretch(6, 0, 14));
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[rival], 100), stretch(6, 0, 14));
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[rival], 300), stretch(4, 0, 22));
         assert_eq!(
-            p.find_stretch(&Pieces::All, |_| 0, &[Rival { rate: 0, ..rival }], 100_000),
+            p.find_stretch(us(B), &Pieces::All, |_| 0, &[Rival { rate: 0, ..rival }], 100_000),
             stretch(2, 0, 30),
             "it stands still"
         );
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[], 0), stretch(1, 2, 32), "nobody comes there");
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[], 0), stretch(1, 2, 32), "nobody comes there");
         assert_eq!(claim(&mut p, B, at(6, 0), 4).len(), 4);
         // The first goes on to where the other began.
         assert_eq!(claim(&mut p, A, at(1, 2), 100).len(), 18);
         assert_eq!(claim(&mut p, A, at(6, 0), 100).len(), 0);
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[], 0), stretch(7, 0, 10));
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[], 0), stretch(7, 0, 10));
     }
 
     #[test]
@@ -304,28 +330,28 @@ mod tests {
         p.piece_good(PieceIndex(3));
         p.set_priority(PieceIndex(7), Priority::Skip);
         p.set_priority(PieceIndex(9), Priority::High);
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[], 0), stretch(9, 0, 2), "wanted most");
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[], 0), stretch(9, 0, 2), "wanted most");
         p.piece_good(PieceIndex(9));
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[], 0), stretch(0, 0, 12), "the first of the longest");
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[], 0), stretch(0, 0, 12), "the first of the longest");
         p.set_padding(PieceIndex(1), 40);
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[], 0), stretch(4, 0, 12), "padding is not asked for");
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[], 0), stretch(4, 0, 12), "padding is not asked for");
         assert_eq!(claim(&mut p, A, at(0, 2), 100), [at(0, 2), at(0, 3), at(1, 0), at(1, 1)]);
         let mut some = Pieces::None;
         some.set(PieceIndex(5), 10);
         some.set(PieceIndex(8), 10);
-        assert_eq!(p.find_stretch(&some, |_| 0, &[], 0), stretch(5, 0, 4));
+        assert_eq!(p.find_stretch(us(B), &some, |_| 0, &[], 0), stretch(5, 0, 4));
         let rare = |piece: PieceIndex| if piece.0 == 8 { 0 } else { 3 };
-        assert_eq!(p.find_stretch(&some, rare, &[], 0), stretch(8, 0, 4), "nobody else has it");
+        assert_eq!(p.find_stretch(us(B), &some, rare, &[], 0), stretch(8, 0, 4), "nobody else has it");
         p.set_order(Order::Sequential);
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[], 0), stretch(0, 0, 2), "in order");
-        assert_eq!(p.find_stretch(&Pieces::None, |_| 0, &[], 0), None);
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[], 0), stretch(0, 0, 2), "in order");
+        assert_eq!(p.find_stretch(us(B), &Pieces::None, |_| 0, &[], 0), None);
     }
 
     #[test]
     fn the_end_game_takes_the_half_that_comes_last_and_no_third_copy() {
         let mut p = picker();
         claim(&mut p, A, at(0, 0), 38);
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[], 0), None);
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[], 0), None);
         assert_eq!(p.find_asked(&Pieces::All, A), None, "its own");
         assert_eq!(p.find_asked(&Pieces::All, B), stretch(4, 3, 19));
         let mut out = Vec::new();
@@ -343,6 +369,24 @@ mod tests {
         let mut p = picker();
         claim(&mut p, A, at(0, 0), 37);
         let rival = Rival { piece: PieceIndex(9), block: BlockIndex(1), rate: 1 };
-        assert_eq!(p.find_stretch(&Pieces::All, |_| 0, &[rival], 1_000), None);
+        assert_eq!(p.find_stretch(us(B), &Pieces::All, |_| 0, &[rival], 1_000), None);
+    }
+
+    #[test]
+    fn a_suspect_works_alone() {
+        let mut p = picker();
+        claim(&mut p, A, at(0, 0), 2);
+        let suspect = Claimant { slot: B, alone: true };
+        assert_eq!(p.find_stretch(suspect, &Pieces::All, |_| 0, &[], 0), stretch(1, 0, 34), "not beside another");
+        let mut out = Vec::new();
+        p.claim(suspect, at(1, 0), 2, &mut out);
+        assert_eq!(out, [at(1, 0), at(1, 1)]);
+        assert_eq!(claim(&mut p, A, at(0, 2), 100), [at(0, 2), at(0, 3)], "nobody else has a part in it");
+        assert_eq!(p.find_stretch(us(A), &Pieces::All, |_| 0, &[], 0), stretch(2, 0, 30));
+        assert_eq!(p.find_asked(&Pieces::All, A), None);
+        out.clear();
+        p.claim(suspect, at(1, 2), 100, &mut out);
+        assert_eq!(out.len(), 36 - 4);
+        p.check_invariants().expect("whole");
     }
 }

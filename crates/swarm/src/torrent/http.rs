@@ -9,6 +9,7 @@
 //! - `lane`: a stream and its claims;
 //! - `trial`: whether one more lane to a server helps.
 
+mod holders;
 mod lane;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,12 @@ mod trial;
 
 use super::{Life, Torrent};
 use crate::http::{HttpSource, HttpState, HttpStatus, StreamError};
-use crate::picker::{Order, Rival};
+use crate::picker::{Claimant, Order, Rival};
 use crate::pieces::{PeerSlot, Pieces};
 use crate::rate::Rate;
 use crate::{Event, Output};
 use base::{Bitfield, BlockIndex, Geometry, Instant, Payload, PieceIndex};
+use holders::Holders;
 use lane::{CLAIM_MIN, Claim, Lane, block_end, bounds, give_back};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -28,8 +30,11 @@ use trial::Trial;
 
 /// Bytes asked for at once while pieces are fetched in order.
 const IN_ORDER_MS: u64 = 2_000;
-/// A stream that brings nothing for so long is ended.
-const STALL_AFTER: Duration = Duration::from_secs(15);
+/// A stream that brings nothing for so long is ended: longer than the hands wait for the head of an answer or the next byte, who
+/// can tell why.
+const STALL_AFTER: Duration = Duration::from_secs(45);
+/// A stream that has brought so much has mended what its server failed at before.
+const FORGIVEN_AFTER: u64 = 1 << 20;
 /// Between timers while there are servers and something is missing.
 const TICK: Duration = Duration::from_secs(1);
 /// The first wait after a failure, and the longest.
@@ -44,6 +49,7 @@ pub(super) struct Http<P> {
     lanes: Vec<Lane<P>>,
     next_stream: u64,
     due: Instant,
+    holders: Holders,
 }
 
 struct Server {
@@ -65,7 +71,13 @@ struct Server {
 
 impl<P> Default for Http<P> {
     fn default() -> Self {
-        Http { servers: Vec::new(), lanes: Vec::new(), next_stream: 0, due: Instant::NEVER }
+        Http {
+            servers: Vec::new(),
+            lanes: Vec::new(),
+            next_stream: 0,
+            due: Instant::NEVER,
+            holders: Holders::default(),
+        }
     }
 }
 
@@ -177,6 +189,7 @@ impl<P: Payload> Torrent<P> {
     /// The plan is known: so is what the servers have of it.
     pub(super) fn servers_meet_plan(&mut self) {
         let (Some(http), Some(open)) = (&mut self.http, &self.open) else { return };
+        http.holders = Holders::default();
         for server in &mut http.servers {
             server.has = pieces_of(&server.source, &open.plan.geometry);
         }
@@ -248,7 +261,9 @@ impl<P: Payload> Torrent<P> {
         lane.moved_at = now;
         server.down.add(now, len);
         server.trial.bytes += len;
-        server.failures = 0;
+        if lane.at - lane.from >= FORGIVEN_AFTER {
+            server.failures = 0;
+        }
         self.totals.downloaded += len;
         while self.next_block(now, stream) {}
         self.settle_lane(stream);
@@ -318,14 +333,16 @@ impl<P: Payload> Torrent<P> {
             other => other,
         };
         match end {
-            Ok(()) => {}
+            Ok(()) => server.failures = 0,
             Err(StreamError::NoRanges) => {
                 server.source.from_start = true;
                 server.lanes_wanted = 1;
             }
             Err(StreamError::Missing { at: byte, why }) => {
                 let left = self.open.as_ref().map_or(0, |open| server.lose(&open.plan, byte));
-                if left == 0 {
+                http.holders = Holders::default();
+                // Who begins at the beginning comes to what is missing again and again.
+                if left == 0 || server.source.from_start {
                     self.leave_server(at, why);
                 } else {
                     server.why = Some(why);
@@ -380,10 +397,10 @@ impl<P: Payload> Torrent<P> {
         let lanes = http.lanes_of(at).max(1) as u64;
         let rate = server.down.per_second(now) / lanes;
         let rivals: Vec<Rival> = http.lanes.iter().filter_map(|l| l.rival(&g, now)).collect();
-        let others = || http.servers.iter().enumerate().filter(|(i, s)| *i != at && s.may_be_asked(now));
-        let partial = others().any(|(_, s)| !s.has.is_all());
-        let holders = |piece| if partial { others().filter(|(_, s)| s.has.has(piece)).count() as u32 } else { 0 };
-        let found = open.picker.find_stretch(&server.has, holders, &rivals, rate);
+        let us = Claimant { slot: server.slot, alone: open.blame.is_suspect(server.slot) };
+        http.holders.update(&http.servers, now, g.piece_count());
+        let holders = |piece: PieceIndex| http.holders.of(piece);
+        let found = open.picker.find_stretch(us, &server.has, holders, &rivals, rate);
         let (stretch, copies) = match found {
             Some(stretch) => (stretch, false),
             None if server.source.from_start => return,
@@ -405,6 +422,7 @@ impl<P: Payload> Torrent<P> {
         let mut lane = Lane {
             server: at,
             stream,
+            from: first,
             at: first,
             end,
             buf: P::default(),

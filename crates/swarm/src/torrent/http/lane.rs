@@ -1,7 +1,7 @@
 //! A lane: one stream of a server, and the blocks that it has claimed.
 
 use super::Server;
-use crate::picker::{Rival, Stretch};
+use crate::picker::{Claimant, Rival, Stretch};
 use crate::rate::Rate;
 use crate::torrent::Open;
 use base::{BlockIndex, Geometry, Instant, Payload, PieceIndex};
@@ -18,7 +18,8 @@ const CLAIM_MAX: u64 = 64 << 20;
 pub(super) struct Lane<P> {
     pub(super) server: usize,
     pub(super) stream: u64,
-    /// Where `buf` begins in the content, and where what was asked for ends.
+    /// Where it began in the content, where `buf` begins, and where what was asked for ends.
+    pub(super) from: u64,
     pub(super) at: u64,
     pub(super) end: u64,
     /// What came of the next block.
@@ -70,7 +71,7 @@ impl<P: Payload> Lane<P> {
         if self.claimed > self.at + ahead / 2 && !self.claims.is_empty() {
             return;
         }
-        let alone = open.blame.is_suspect(server.slot);
+        let us = Claimant { slot: server.slot, alone: open.blame.is_suspect(server.slot) };
         let mut found = Vec::new();
         while self.claimed < until {
             let Some((piece, block)) = g.block_at(self.claimed) else { break };
@@ -78,7 +79,7 @@ impl<P: Payload> Lane<P> {
             found.clear();
             match self.copies {
                 true => open.picker.claim_asked(server.slot, (piece, block), n, &mut found),
-                false => open.picker.claim(server.slot, (piece, block), n, alone, &mut found),
+                false => open.picker.claim(us, (piece, block), n, &mut found),
             }
             for (piece, block) in &found {
                 self.claims.push_back(Claim { piece: *piece, block: *block, wanted: true });
