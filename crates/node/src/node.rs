@@ -58,13 +58,15 @@ pub struct NodeConfig {
     pub engine: engine::Config,
     /// Threads that hash what is there already.
     pub threads: usize,
+    /// Passwords for servers that content is fetched from.
+    pub logins: http::netrc::Netrc,
 }
 
 impl Default for NodeConfig {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let engine = engine::Config { shards: threads, ..engine::Config::default() };
-        NodeConfig { data_dir: None, listen: Listen::default(), engine, threads }
+        NodeConfig { data_dir: None, listen: Listen::default(), engine, threads, logins: http::netrc::Netrc::default() }
     }
 }
 
@@ -163,7 +165,7 @@ impl Node {
             boot: crate::state::boot_id(),
         });
         let (finished_tx, finished) = watch::channel(false);
-        tokio::spawn(run_news(inner.clone(), news, finished_tx));
+        tokio::spawn(run_news(inner.clone(), config.logins, news, finished_tx));
         tokio::spawn(save::run(Arc::downgrade(&inner)));
         Ok(Node { inner, finished, data })
     }
@@ -459,10 +461,15 @@ impl Inner {
 }
 
 /// Does what the loop leaves to others, until it ends.
-async fn run_news(inner: Arc<Inner>, mut news: mpsc::Receiver<News>, finished: watch::Sender<bool>) {
+async fn run_news(
+    inner: Arc<Inner>,
+    logins: http::netrc::Netrc,
+    mut news: mpsc::Receiver<News>,
+    finished: watch::Sender<bool>,
+) {
     let errands = Arc::new(Semaphore::new(ERRANDS_MAX));
     let fetcher = Arc::new(fetch::Fetcher::default());
-    let web = Arc::new(http::client::Web::default());
+    let web = Arc::new(http::client::Web::with(logins));
     while let Some(news) = news.recv().await {
         match news {
             News::Event(id, event) => take_event(&inner, id, event),

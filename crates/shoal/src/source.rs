@@ -59,13 +59,12 @@ impl Source {
 }
 
 /// Finds out what `text` is, and reads it. A Metalink may name several files.
-pub async fn find(text: &str) -> anyhow::Result<Vec<Source>> {
+pub async fn find(client: &Web, text: &str) -> anyhow::Result<Vec<Source>> {
     if is_magnet(text) {
         return Ok(vec![Source::here(What::Magnet(Box::new(magnet(text)?)))]);
     }
-    let client = Web::default();
     if is_url(text) {
-        return web::find(&client, text).await;
+        return web::find(client, text).await;
     }
     if let Some((scheme, _)) = text.split_once("://").filter(|(_, rest)| !rest.is_empty())
         && !Path::new(text).exists()
@@ -76,7 +75,7 @@ pub async fn find(text: &str) -> anyhow::Result<Vec<Source>> {
     match kind(&content) {
         Kind::Metalink => {
             let metalink = Metalink::parse(&content).with_context(|| format!("{text}: broken Metalink"))?;
-            web::of_metalink(&client, metalink, Scope::Loopback).await.with_context(|| text.to_owned())
+            web::of_metalink(client, metalink, Scope::Loopback).await.with_context(|| text.to_owned())
         }
         Kind::Manifest => {
             let manifest = Manifest::parse(&content).with_context(|| format!("{text}: broken split manifest"))?;
@@ -95,7 +94,8 @@ pub fn is_magnet(text: &str) -> bool {
     text.trim_start().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet:"))
 }
 
-fn is_url(text: &str) -> bool {
+/// True for what a server has.
+pub fn is_url(text: &str) -> bool {
     ["http://", "https://"].iter().any(|s| text.get(..s.len()).is_some_and(|head| head.eq_ignore_ascii_case(s)))
 }
 

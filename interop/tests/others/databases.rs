@@ -45,11 +45,13 @@ pub(crate) fn postgres(place: &Place, folder: &str, address: &str) -> Result<(Pr
 pub(crate) fn mariadb(place: &Place, folder: &str, address: &str) -> Result<(Process, String)> {
     let data = format!("--datadir={folder}/mariadb");
     let normal = ["--auth-root-authentication-method=normal", "--skip-test-db"];
-    run(as_nobody("mariadb-install-db").args(["--no-defaults", &data]).args(normal))?;
+    // Its temporary files are named by process number, which another name space has, too.
+    run(as_nobody("mariadb-install-db").env("TMPDIR", folder).args(["--no-defaults", &data]).args(normal))?;
     let user = "CREATE DATABASE course;\nCREATE USER 'ada'@'%' IDENTIFIED BY 'se@c:r/t';\nGRANT ALL ON course.* TO 'ada'@'%';\n";
     fs::write(format!("{folder}/start.sql"), user)?;
     let mut server = as_nobody("mariadbd");
     server.args(["--no-defaults", &data, &format!("--init-file={folder}/start.sql"), &format!("--socket={folder}/s")]);
+    server.arg(format!("--tmpdir={folder}"));
     server.args([&format!("--bind-address={address}"), "--skip-name-resolve", "--innodb-buffer-pool-size=32M"]);
     let process = Process::start("mariadb", &place.folder, &mut server)?;
     Ok((process, format!("mysql://ada:se%40c%3Ar%2Ft@{address}:3306/course")))

@@ -24,6 +24,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("split/what-nginx-refuses", refusals),
         trial("split/get-from-dead-slow-and-lying-servers", trouble),
         trial("split/get-from-folders-and-by-url", places),
+        trial("split/passwords-from-netrc", passwords),
+        trial("split/manifests-from-elsewhere", elsewhere),
     ]
 }
 
@@ -197,7 +199,7 @@ fn refusals() -> Result<()> {
         (format!("http://{closed}/x"), "405 Method Not Allowed"),
         (format!("http://{small}/"), "client_max_body_size"),
         (format!("http://{}:9/", place.address(3)), "can't place parts on"),
-        ("none".to_owned(), "a target is a folder that is there"),
+        ("none/x".to_owned(), "a target is a folder: make none first"),
     ];
     for (target, said) in &targets {
         shoal::fails(&place, &["split", &path, "--across", target], &[target, said])?;
@@ -259,6 +261,7 @@ fn trouble() -> Result<()> {
     let split = [&["split", &path, "-o", "m.json", "--replicas", "3", "--across"][..], &across].concat();
     let (said, ok) = objects(&place, &split)?;
     ensure!(ok && said.last().is_some_and(|done| done["parts"] == 32), "{said:?}");
+    let manifest = fs::read(place.folder.join("m.json"))?;
     // The third lies.
     for part in parts(&place.folder.join("server3"))? {
         let mut bytes = fs::read(&part)?;
@@ -281,7 +284,11 @@ fn trouble() -> Result<()> {
     ensure!(bytes(&dawdler) > 0, "some parts are on the slow one alone: {done}");
 
     // Repair finds the dead one and the liar; then only good ones are asked.
+    // Nothing on the liar is of this file any more: that parts belong there, the user has to say.
     let (done, ok) = repair(&place, &["--deep", "--replicas", "2"])?;
+    ensure!(!ok && counts(&done) == [48, 0, 24, 24, 0], "{done}");
+    fs::write(place.folder.join("m.json"), &manifest)?;
+    let (done, ok) = repair(&place, &["--deep", "--replicas", "2", "--across", &targets[2]])?;
     ensure!(ok && counts(&done) == [48, 0, 24, 24, 24], "{done}");
     servers[1].process.kill();
     let again = place.sub("again")?;
@@ -314,6 +321,70 @@ fn places() -> Result<()> {
     fs::remove_file(parts(Path::new(&a))?.first().context("no parts")?)?;
     let (done, ok) = objects(&place, &["split", "repair", &manifest])?;
     ensure!(!ok && done.last().is_some_and(|d| d["lost"].as_array().is_some_and(|l| l.len() == 1)), "{done:?}");
+    place.succeeded();
+    Ok(())
+}
+
+/// A manifest holds no passwords; whoever fetches and repairs has them in a file.
+fn passwords() -> Result<()> {
+    let place = Place::new("split/passwords")?;
+    let (path, body) = file(&place)?;
+    let (folder, users, address) =
+        (place.sub("www")?, place.folder.join("users"), format!("{}:8080", place.address(1)));
+    fs::write(&users, doors::line(&place, "ada", "lovelace")?)?;
+    let _server = serve(&place, &folder, &address, &["--write", "--auth", &users.display().to_string()])?;
+    let netrc = place.folder.join("passwords");
+    fs::write(&netrc, format!("# mine\nmachine {}\n login ada\n password lovelace\n", place.address(1)))?;
+    let (path, target) = (path.display().to_string(), format!("http://{address}/p/"));
+    shoal::fails(&place, &["split", &path, "--across", &target], &["401 Unauthorized", "--netrc"])?;
+    let (said, ok) =
+        objects(&place, &["split", &path, "-o", "m.json", "--across", &target, "--netrc-file", "passwords"])?;
+    ensure!(ok && !fs::read_to_string(place.folder.join("m.json"))?.contains("lovelace"), "{said:?}");
+    let out = place.sub("out")?;
+    shoal::complete(&mut shoal::get(&place, "m.json", &out, &["--netrc-file", "passwords"])?, PATIENCE)?;
+    ensure!(fs::read(out.join("disk image.iso"))? == body, "the file arrived damaged");
+    // A manifest behind the same door, in the file where everybody looks for passwords.
+    fs::copy(place.folder.join("m.json"), folder.join("m.json"))?;
+    fs::rename(&netrc, place.folder.join(".netrc"))?;
+    let out = place.sub("by url")?;
+    let args = ["get", &format!("http://{address}/m.json"), "-o", &out.display().to_string(), "--netrc"];
+    let mut command = shoal::command(&place, "state-netrc")?;
+    command.args(args).env("HOME", &place.folder);
+    let status = Process::talk("netrc", &place.folder, &mut command)?.finish(PATIENCE)?;
+    ensure!(status.success() && fs::read(out.join("disk image.iso"))? == body, "the file arrived damaged");
+    fs::remove_file(parts(&folder.join("p"))?.first().context("no parts")?)?;
+    let (done, ok) = repair(&place, &["--netrc-file", ".netrc", "--from", &path])?;
+    ensure!(ok && counts(&done) == [7, 1, 0, 0, 1], "{done}");
+    shoal::fails(&place, &["get", "m.json", "--netrc-file", "none"], &["can't read none"])?;
+    place.succeeded();
+    Ok(())
+}
+
+/// A manifest from a server names no folders here, and a repair of it is written where the user is.
+fn elsewhere() -> Result<()> {
+    let place = Place::new("split/elsewhere")?;
+    let (path, _) = file(&place)?;
+    let (www, own) = (place.sub("www")?, place.folder.join("own"));
+    let (near, far) = (www.join("near").display().to_string(), own.display().to_string());
+    let manifest = www.join("m.json").display().to_string();
+    let path = path.display().to_string();
+    // Folders that are not there yet are made.
+    let (said, ok) = objects(&place, &["split", &path, "-o", &manifest, "--replicas", "2", "--across", &near, &far])?;
+    ensure!(ok && parts(&own)?.len() == 16, "{said:?}");
+    let address = format!("{}:8080", place.address(1));
+    let _serve = serve(&place, &www, &address, &["--write"])?;
+    let lost = parts(&own)?.first().context("no parts")?.clone();
+    fs::remove_file(&lost)?;
+    let url = format!("http://{address}/m.json");
+    let (said, ok) = objects(&place, &["split", "repair", &url])?;
+    let done = said.last().context("repair said nothing")?;
+    ensure!(ok && counts(done) == [16, 0, 0, 0, 0] && !lost.exists(), "{said:?}");
+    let copy = fs::read_to_string(place.folder.join("disk image.iso.split.json"))?;
+    ensure!(copy.contains(&format!("http://{address}/near/")) && !copy.contains(&far), "{copy}");
+    // Named by the user, the folder counts.
+    let (said, ok) = objects(&place, &["split", "repair", &url, "-o", "mine.json", "--across", &far])?;
+    let done = said.last().context("repair said nothing")?;
+    ensure!(ok && counts(done) == [31, 1, 0, 0, 1] && lost.exists(), "{said:?}");
     place.succeeded();
     Ok(())
 }

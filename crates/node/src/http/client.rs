@@ -4,12 +4,13 @@
 //! only if whoever named it is at least as near ([`base::may_use`]), and only without a query, so that nobody makes us press the
 //! buttons of the user's router. Nor does a redirect lead nearer than whoever sent it is, nor a name that is looked up.
 
+use super::netrc::{Login, Netrc};
 use crate::fetch::{builder, tls_provider, words};
 use base::Scope;
 use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RANGE};
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,6 +32,15 @@ pub enum NamedBy {
     /// Somebody in this scope: the server from which a torrent or a Metalink came. What the user has in a file counts as being on
     /// this machine.
     Told(Scope),
+}
+
+impl NamedBy {
+    fn reach(self) -> Reach {
+        match self {
+            NamedBy::User => Reach::Anywhere,
+            NamedBy::Told(scope) => Reach::Scope(scope),
+        }
+    }
 }
 
 /// How near to the user a request may go.
@@ -57,6 +67,12 @@ impl Reach {
         }
     }
 
+    /// The same for this URL: a query that others named stays outside.
+    fn to(self, url: &Url, named_by: NamedBy) -> Self {
+        let by_others = named_by != NamedBy::User;
+        if by_others && url.query().is_some() { Reach::Scope(Scope::Global) } else { self }
+    }
+
     /// The same, but only as near as `by` is.
     fn told(self, by: Option<SocketAddr>) -> Self {
         let scope = by.and_then(|a| Scope::of(a.ip())).unwrap_or(Scope::Global);
@@ -80,6 +96,9 @@ pub enum WebError {
 /// Makes requests. It is kept: connections are used again.
 #[derive(Debug, Default)]
 pub struct Web {
+    logins: Netrc,
+    /// Servers may take their time to answer, as those do that are sent much.
+    patient: bool,
     /// By how near they go, and whether they know TLS.
     clients: [[OnceLock<reqwest::Client>; 2]; Reach::ALL.len()],
 }
@@ -116,26 +135,59 @@ impl<'a> Request<'a> {
 }
 
 impl Web {
+    /// One that knows passwords: a server gets its own whoever named it.
+    pub fn with(logins: Netrc) -> Self {
+        Web { logins, ..Web::default() }
+    }
+
+    /// One without limits of time: whoever asks has to have some.
+    pub(crate) fn patient(logins: Netrc) -> Self {
+        Web { logins, patient: true, ..Web::default() }
+    }
+
+    /// A request for what somebody has named, judged as all of them are, perhaps with a password of its own. No redirect is followed.
+    ///
+    /// # Errors
+    /// If it must not be asked for.
+    pub(crate) fn prepare(
+        &self,
+        method: Method,
+        url: &str,
+        named_by: NamedBy,
+        login: Option<&Login>,
+    ) -> Result<RequestBuilder, WebError> {
+        let url = parse(url)?;
+        let reach = named_by.reach().to(&url, named_by);
+        self.judged(method, url, reach, login)
+    }
+
+    fn judged(
+        &self,
+        method: Method,
+        url: Url,
+        reach: Reach,
+        login: Option<&Login>,
+    ) -> Result<RequestBuilder, WebError> {
+        judge(&url, reach)?;
+        let login = login.or_else(|| self.logins.of(&url)).cloned();
+        let ask = self.client(reach, url.scheme() == "https")?.request(method, url);
+        let ask = ask.header(ACCEPT_ENCODING, "identity");
+        Ok(match login {
+            Some(login) => ask.basic_auth(login.name, login.password),
+            None => ask,
+        })
+    }
+
     /// Asks, and follows redirects. The answer may have any status that is no redirect.
     ///
     /// # Errors
     /// In words for people, without the URL.
     pub async fn ask(&self, request: Request<'_>) -> Result<Response, WebError> {
-        let mut url = Url::parse(request.url).map_err(|e| WebError::Refused(format!("broken URL: {e}")))?;
-        let mut reach = match request.named_by {
-            NamedBy::User => Reach::Anywhere,
-            NamedBy::Told(scope) => Reach::Scope(scope),
-        };
+        let mut url = parse(request.url)?;
+        let mut reach = request.named_by.reach();
         for _ in 0..=REDIRECTS_MAX {
-            let by_others = request.named_by != NamedBy::User;
-            let reach_now = if by_others && url.query().is_some() { Reach::Scope(Scope::Global) } else { reach };
-            judge(&url, reach_now)?;
-            let mut ask = self
-                .client(reach_now, url.scheme() == "https")?
-                .request(request.method.clone(), url.clone())
-                .header(ACCEPT, "*/*")
-                .header(ACCEPT_ENCODING, "identity")
-                .headers(request.headers.clone());
+            let ask = self.judged(request.method.clone(), url.clone(), reach.to(&url, request.named_by), None)?;
+            let mut ask = ask.header(ACCEPT, "*/*").headers(request.headers.clone());
             if let Some((first, last)) = request.range {
                 ask = ask.header(RANGE, format!("bytes={first}-{last}"));
             }
@@ -170,10 +222,8 @@ impl Web {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let builder = to_servers()
-            .read_timeout(SILENCE)
-            .pool_max_idle_per_host(IDLE_MAX)
-            .dns_resolver(Arc::new(Resolver { reach }));
+        let builder = to_servers().pool_max_idle_per_host(IDLE_MAX).dns_resolver(Arc::new(Resolver { reach }));
+        let builder = if self.patient { builder } else { builder.read_timeout(SILENCE) };
         // To read the system's certificates takes longer than most requests.
         let builder = if tls { builder } else { builder.tls_certs_only([]) };
         let client = builder.build().map_err(|e| WebError::Failed(words(&e)))?;
@@ -181,8 +231,12 @@ impl Web {
     }
 }
 
+fn parse(url: &str) -> Result<Url, WebError> {
+    Url::parse(url).map_err(|e| WebError::Refused(format!("broken URL: {e}")))
+}
+
 /// What all clients for servers with content have in common. Redirects are for whoever judges addresses.
-pub(crate) fn to_servers() -> reqwest::ClientBuilder {
+fn to_servers() -> reqwest::ClientBuilder {
     tls_provider();
     builder().http1_only().tcp_nodelay(true)
 }

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod headers;
+pub mod netrc;
 pub mod probe;
 mod remote;
 mod stream;

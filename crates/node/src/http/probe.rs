@@ -111,11 +111,25 @@ fn wait_of(answer: &Response) -> Option<Duration> {
 /// # Errors
 /// If it can't be had, or is longer.
 pub async fn read_all(web: &Web, url: &str, named_by: NamedBy, max: u64) -> Result<(Vec<u8>, Scope), WebError> {
+    read_all_at(web, url, named_by, max).await.map(|(body, scope, _)| (body, scope))
+}
+
+/// The same, and where it is after redirects.
+///
+/// # Errors
+/// As those of [`read_all`].
+pub async fn read_all_at(
+    web: &Web,
+    url: &str,
+    named_by: NamedBy,
+    max: u64,
+) -> Result<(Vec<u8>, Scope, reqwest::Url), WebError> {
     let mut answer = web.ask(Request { named_by, ..Request::get(url) }).await?;
     if !answer.status().is_success() {
         return Err(WebError::Failed(format!("the server says {}", answer.status())));
     }
     let scope = answer.remote_addr().and_then(|a| Scope::of(a.ip())).unwrap_or(Scope::Global);
+    let at = answer.url().clone();
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|e| WebError::Failed(crate::fetch::words(&e)))? {
         if body.len() as u64 + chunk.len() as u64 > max {
@@ -123,7 +137,7 @@ pub async fn read_all(web: &Web, url: &str, named_by: NamedBy, max: u64) -> Resu
         }
         body.extend_from_slice(&chunk);
     }
-    Ok((body, scope))
+    Ok((body, scope, at))
 }
 
 /// A safe name for what is at a URL: what the server calls it, or the last part of the path.

@@ -123,7 +123,7 @@ async fn two_torrents_move_in_two_threads() {
     let two = async |name: &str| {
         let engine = engine::Config { shards: 2, limit_up: Some(1 << 30), ..engine::Config::default() };
         let listen = Listen::At("127.0.0.1:0".parse().unwrap());
-        let config = NodeConfig { data_dir: Some(yard.at(name)), listen, engine, threads: 1 };
+        let config = NodeConfig { data_dir: Some(yard.at(name)), listen, engine, threads: 1, ..NodeConfig::default() };
         Node::start(config).await.unwrap()
     };
     let (a, b) = (two("a").await, two("b").await);

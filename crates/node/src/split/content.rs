@@ -36,7 +36,7 @@ impl Content {
             }
         };
         let file = file.map(open).transpose()?;
-        let server = Server::new().map_err(|t| SplitError::Target(t.to_string()))?;
+        let server = Server::new(targets.logins().clone());
         Ok(Content { manifest: Arc::new(manifest), targets, reader: Reader { server }, file })
     }
 

@@ -1,7 +1,7 @@
 //! One replica of a part: a file here, or at a URL.
 
 use super::folder;
-use super::server::{Login, Server};
+use super::server::{Address, Server};
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use std::time::Duration;
 pub enum Location {
     /// In a file.
     File(PathBuf),
-    /// At a URL, for those who have the password.
-    Url(String, Option<Login>),
+    /// On a server.
+    Url(Address),
 }
 
 /// Why something can't be read or written there.
@@ -53,7 +53,7 @@ impl Reader {
     /// Bytes in what is there.
     pub(super) async fn len(&self, location: &Location) -> Result<u64, Trouble> {
         match location {
-            Location::Url(url, login) => self.server.len(url, login.as_ref()).await,
+            Location::Url(at) => self.server.len(at).await,
             Location::File(path) => {
                 let path = path.clone();
                 blocking(move || Ok(folder::open(&path)?.1)).await
@@ -64,7 +64,7 @@ impl Reader {
     /// Up to `len` bytes at `offset`: fewer if there is an end before.
     pub(super) async fn read(&self, location: &Location, offset: u64, len: u64) -> Result<Bytes, Trouble> {
         match location {
-            Location::Url(url, login) => self.server.read(url, login.as_ref(), offset, len).await,
+            Location::Url(at) => self.server.read(at, offset, len).await,
             Location::File(path) => {
                 let path = path.clone();
                 blocking(move || folder::read(&folder::open(&path)?.0, offset, len)).await

@@ -2,7 +2,8 @@
 //! restoring what is lost. What a manifest says is [`base::manifest`]'s business, which part goes where [`base::placement`]'s.
 //!
 //! Nothing is trusted: a piece is checked whenever it is read, before it goes anywhere ([`content`]); a part becomes visible whole
-//! or not at all ([`store`]); and what a server says it has taken is asked for again.
+//! or not at all ([`store`]); what a server says it has taken is asked for again; and a manifest alone does not make us write to
+//! folders or local servers that hold nothing of the file ([`Placing::vouched`]).
 //!
 //! Deliberately not here: fetching a split file, which is the engine's, like any other fetching.
 
@@ -77,6 +78,9 @@ pub enum SplitError {
     /// The pieces can't be.
     #[error(transparent)]
     Manifest(#[from] base::ManifestError),
+    /// A mistake of ours.
+    #[error("a part of the work has died; this is a fault of this program: {0}")]
+    Died(String),
     /// The user has stopped it.
     #[error("interrupted")]
     Stopped,

@@ -5,7 +5,7 @@ use super::store::{Placed, Placing, place};
 use super::{Content, SplitError, State, Target, at_once};
 use base::manifest::{Manifest, Part, Place};
 use base::placement;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::sync::Semaphore;
@@ -93,7 +93,12 @@ pub async fn repair(
     live.dedup();
     let most = manifest.parts.iter().map(|part| part.places.len()).max().unwrap_or(0);
     let wanted = options.replicas.unwrap_or(most).min(Manifest::REPLICAS_MAX);
-    let jobs = jobs(content, &found, &live, wanted);
+    // Which of thousands of parts goes where takes a while.
+    let planned = {
+        let content = content.clone();
+        tokio::task::spawn_blocking(move || (jobs(&content, &found, &live, wanted), found))
+    };
+    let (jobs, found) = planned.await.map_err(|e| SplitError::Died(e.to_string()))?;
     told(Event::Restoring(jobs.iter().map(|job| manifest.parts[job.part].bytes).sum()));
     let mut restored: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
     place(content, jobs, moved, stop, |placed| {
@@ -163,6 +168,12 @@ fn jobs(content: &Content, found: &[Vec<(Place, State)>], live: &[String], wante
     };
     let kept: Vec<Vec<usize>> = found.iter().map(folders).collect();
     let names: Vec<&str> = live.iter().map(String::as_str).collect();
+    let ours = |part: usize, place: &Place| Target::at(place.folder()).place(&manifest.part_name(part)) == *place;
+    let good = |(part, replicas): (usize, &'_ Vec<(Place, State)>)| {
+        let good = replicas.iter().filter(move |(place, state)| *state == State::Good && ours(part, place));
+        good.map(|(place, _)| place.folder().to_owned()).collect::<Vec<_>>()
+    };
+    let vouched: BTreeSet<String> = found.iter().enumerate().flat_map(good).collect();
     let mut jobs = Vec::new();
     for (part, targets) in placement::place(&manifest.name, &names, wanted, &kept).into_iter().enumerate() {
         let with = |is: fn(&State) -> bool| found[part].iter().filter(move |(_, s)| is(s)).map(|(p, _)| p.clone());
@@ -176,7 +187,8 @@ fn jobs(content: &Content, found: &[Vec<(Place, State)>], live: &[String], wante
             if !here.contains(&&State::Good) {
                 // A name of ours, whatever the manifest says: it is not for manifests to say which files are overwritten.
                 let place = Target::at(folder).place(&manifest.part_name(part));
-                jobs.push(Placing { part, place, from: from.clone(), anew: !here.is_empty() });
+                let (from, anew, vouched) = (from.clone(), !here.is_empty(), vouched.contains(*folder));
+                jobs.push(Placing { part, place, from, anew, vouched });
             }
         }
     }

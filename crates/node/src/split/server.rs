@@ -2,16 +2,17 @@
 
 use super::Trouble;
 use crate::fetch::words;
-use crate::http::client::{strip_login, to_servers};
+use crate::http::client::{NamedBy, Web, WebError, strip_login};
 use crate::http::headers::content_range;
+use crate::http::netrc::{Login, Netrc};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
-use reqwest::header::{ACCEPT_ENCODING, LOCATION, RANGE};
+use reqwest::header::{LOCATION, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -22,54 +23,50 @@ const SILENCE: Duration = Duration::from_secs(30);
 const STALL: Duration = Duration::from_secs(120);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(5);
-/// Connections kept to one server between two requests.
-const IDLE_MAX: usize = 4;
+/// What to do where only the manifest names a target.
+pub(super) const NAME_IT: &str = "only the manifest names it: name it with --across, if you want parts there";
 
-/// A name and a password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Login {
-    name: String,
-    password: Option<String>,
+/// Takes a name and a password out of a URL.
+pub(super) fn take_login(url: &mut Url) -> Option<Login> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let decode = |text: &str| String::from_utf8_lossy(&base::percent::decode(text.as_bytes())).into_owned();
+    let login = Login { name: decode(url.username()), password: url.password().map(decode) };
+    strip_login(url);
+    Some(login)
 }
 
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Login(..)")
-    }
-}
-
-impl Login {
-    /// Takes it out of a URL.
-    pub(super) fn take(url: &mut Url) -> Option<Self> {
-        if url.username().is_empty() && url.password().is_none() {
-            return None;
-        }
-        let decode = |text: &str| String::from_utf8_lossy(&base::percent::decode(text.as_bytes())).into_owned();
-        let login = Login { name: decode(url.username()), password: url.password().map(decode) };
-        strip_login(url);
-        Some(login)
-    }
+/// Where something is on a server, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Without a password.
+    pub url: String,
+    /// The name and the password that the user gave with it.
+    pub login: Option<Login>,
+    /// What others than the user name is judged before it is contacted.
+    pub named_by: NamedBy,
 }
 
 /// Talks to servers.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
-    client: reqwest::Client,
+    web: Arc<Web>,
 }
 
 impl Server {
-    pub(super) fn new() -> Result<Self, Trouble> {
-        let client = to_servers().pool_max_idle_per_host(IDLE_MAX);
-        client.build().map(|client| Server { client }).map_err(|e| Trouble::Other(words(&e)))
+    /// One that knows these passwords, too.
+    pub(super) fn new(logins: Netrc) -> Self {
+        Server { web: Arc::new(Web::patient(logins)) }
     }
 
-    fn request(&self, method: Method, url: &str, login: Option<&Login>) -> RequestBuilder {
-        let request = self.client.request(method, url).header(ACCEPT_ENCODING, "identity");
-        match login {
-            // At once: a server that has to ask for it would have been sent a part in vain.
-            Some(login) => request.basic_auth(&login.name, login.password.as_ref()),
-            None => request,
-        }
+    fn request(&self, method: Method, at: &Address) -> Result<RequestBuilder, Trouble> {
+        // With its password at once: a server that has to ask for it would have been sent a part in vain.
+        self.web.prepare(method, &at.url, at.named_by, at.login.as_ref()).map_err(|e| match (e, at.named_by) {
+            (WebError::Failed(why), _) => Trouble::Unreachable(why),
+            (WebError::Refused(why), NamedBy::User) => Trouble::Refused(why),
+            (WebError::Refused(why), NamedBy::Told(_)) => Trouble::Refused(format!("{why}; {NAME_IT}")),
+        })
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Trouble> {
@@ -79,9 +76,9 @@ impl Server {
             .map_err(|e| Trouble::Unreachable(words(&e)))
     }
 
-    /// Bytes in what is at `url`.
-    pub(super) async fn len(&self, url: &str, login: Option<&Login>) -> Result<u64, Trouble> {
-        let answer = self.send(self.request(Method::HEAD, url, login)).await?;
+    /// Bytes in what is there.
+    pub(super) async fn len(&self, at: &Address) -> Result<u64, Trouble> {
+        let answer = self.send(self.request(Method::HEAD, at)?).await?;
         let length = answer.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse().ok());
         match (answer.status(), length) {
             (StatusCode::OK, Some(length)) => return Ok(length),
@@ -89,7 +86,7 @@ impl Server {
             (StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED, _) => {}
             _ => return Err(refused(&answer)),
         }
-        let answer = self.send(self.request(Method::GET, url, login).header(RANGE, "bytes=0-0")).await?;
+        let answer = self.send(self.request(Method::GET, at)?.header(RANGE, "bytes=0-0")).await?;
         let whole = || answer.headers().get("content-length")?.to_str().ok()?.parse().ok();
         let known = match answer.status() {
             StatusCode::PARTIAL_CONTENT => content_range(answer.headers()).and_then(|(.., total)| total),
@@ -100,15 +97,19 @@ impl Server {
         known.ok_or_else(|| Trouble::Refused("it does not say how long the part is".into()))
     }
 
-    /// Up to `len` bytes at `offset` of what is at `url`.
-    pub(super) async fn read(&self, url: &str, login: Option<&Login>, offset: u64, len: u64) -> Result<Bytes, Trouble> {
+    /// Up to `len` bytes at `offset` of what is there.
+    pub(super) async fn read(&self, at: &Address, offset: u64, len: u64) -> Result<Bytes, Trouble> {
         if len == 0 {
             return Ok(Bytes::new());
         }
         let range = format!("bytes={offset}-{}", offset + len - 1);
-        let mut answer = self.send(self.request(Method::GET, url, login).header(RANGE, range)).await?;
+        let mut answer = self.send(self.request(Method::GET, at)?.header(RANGE, range)).await?;
         let mut skip = match answer.status() {
-            StatusCode::PARTIAL_CONTENT if content_range(answer.headers()).is_some_and(|(at, ..)| at == offset) => 0,
+            StatusCode::PARTIAL_CONTENT
+                if content_range(answer.headers()).is_some_and(|(first, ..)| first == offset) =>
+            {
+                0
+            }
             StatusCode::PARTIAL_CONTENT => {
                 return Err(Trouble::Refused("it answers with another range than asked for".into()));
             }
@@ -133,27 +134,23 @@ impl Server {
         Ok(got.freeze())
     }
 
-    /// Puts what comes out of `content`, `len` bytes, at `url`. `taken` counts what the server has taken.
+    /// Puts what comes out of `content`, `len` bytes, there.
     pub(super) async fn put(
         &self,
-        url: &str,
-        login: Option<&Login>,
+        at: &Address,
         len: u64,
         content: mpsc::Receiver<io::Result<Bytes>>,
-        taken: Arc<AtomicU64>,
     ) -> Result<(), Trouble> {
-        let body = Sending { content, left: len, taken: taken.clone() };
-        let request = self.request(Method::PUT, url, login).body(reqwest::Body::wrap(body)).send();
+        let state = Arc::new(Sent::default());
+        let body = Sending { content, left: len, state: state.clone() };
+        let request = self.request(Method::PUT, at)?.body(reqwest::Body::wrap(body)).send();
         tokio::pin!(request);
-        let (mut before, mut quiet) = (0, Duration::ZERO);
+        let mut patience = Patience::default();
         let answer = loop {
             tokio::select! {
                 answer = &mut request => break answer.map_err(|e| Trouble::Unreachable(words(&e)))?,
                 () = tokio::time::sleep(LOOK) => {
-                    let now = taken.load(Ordering::Relaxed);
-                    quiet = if now == before { quiet + LOOK } else { Duration::ZERO };
-                    before = now;
-                    if quiet >= STALL {
+                    if patience.is_over(&state) {
                         return Err(Trouble::Unreachable("it stopped taking the part".into()));
                     }
                 }
@@ -166,14 +163,13 @@ impl Server {
     }
 }
 
-/// Where a range begins, and how long the whole is.
 /// An answer that is none, in words.
 fn refused(answer: &Response) -> Trouble {
     let status = answer.status();
     match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => Trouble::Missing,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::Refused(format!(
-            "{status}; name the target with a name and a password that may: http://NAME:PASSWORD@HOST/..."
+            "{status}; name the target with a name and a password that may, http://NAME:PASSWORD@HOST/..., or have them in a file, see --netrc"
         )),
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Trouble::Unreachable(status.to_string()),
         _ if status.is_server_error()
@@ -210,7 +206,34 @@ fn put_refused(answer: &Response) -> Trouble {
 struct Sending {
     content: mpsc::Receiver<io::Result<Bytes>>,
     left: u64,
-    taken: Arc<AtomicU64>,
+    state: Arc<Sent>,
+}
+
+/// How far a body is, for who watches it.
+#[derive(Debug, Default)]
+struct Sent {
+    /// Bytes that the connection has taken.
+    taken: AtomicU64,
+    /// The connection would take more, but whoever fills the body has none yet.
+    hungry: AtomicBool,
+}
+
+/// Whether a server still takes what it is sent. Where the bytes come from may be slow: that is not its fault.
+#[derive(Debug, Default)]
+struct Patience {
+    before: u64,
+    quiet: Duration,
+}
+
+impl Patience {
+    /// Looks once more, [`LOOK`] after the last time. True: it has not taken what there was for too long.
+    fn is_over(&mut self, sent: &Sent) -> bool {
+        let now = sent.taken.load(Ordering::Relaxed);
+        let waits = now == self.before && !sent.hungry.load(Ordering::Relaxed);
+        self.quiet = if waits { self.quiet + LOOK } else { Duration::ZERO };
+        self.before = now;
+        self.quiet >= STALL
+    }
 }
 
 impl Body for Sending {
@@ -221,12 +244,14 @@ impl Body for Sending {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let next = std::task::ready!(self.content.poll_recv(cx));
+        let next = self.content.poll_recv(cx);
+        self.state.hungry.store(next.is_pending(), Ordering::Relaxed);
+        let next = std::task::ready!(next);
         // Whoever fills it and is gone before the end has failed.
         let next = next.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
         Poll::Ready(Some(next.map(|bytes| {
             self.left = self.left.saturating_sub(bytes.len() as u64);
-            self.taken.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.state.taken.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             Frame::data(bytes)
         })))
     }
@@ -237,5 +262,36 @@ impl Body for Sending {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    #[tokio::test]
+    async fn a_slow_source_is_not_blamed_on_the_target() {
+        let (tx, content) = mpsc::channel(1);
+        let state = Arc::new(Sent::default());
+        let mut body = Sending { content, left: 10, state: state.clone() };
+        let mut patience = Patience::default();
+        let looks = STALL.as_secs() / LOOK.as_secs();
+        let mut poll = async || {
+            poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx).map(|frame| frame.map(|f| f.is_ok())))).await
+        };
+        // The connection asks for bytes, and there are none.
+        assert_eq!(poll().await, Poll::Pending);
+        assert!((0..3 * looks).all(|_| !patience.is_over(&state)), "nobody gave it any");
+        // There are some, and it takes them, but no more.
+        tx.send(Ok(Bytes::from_static(b"five "))).await.unwrap();
+        assert_eq!(poll().await, Poll::Ready(Some(true)));
+        assert!(!patience.is_over(&state));
+        assert!((1..looks).all(|_| !patience.is_over(&state)) && patience.is_over(&state));
+        // The last bytes are there, and it does not answer.
+        tx.send(Ok(Bytes::from_static(b"bytes"))).await.unwrap();
+        assert_eq!(poll().await, Poll::Ready(Some(true)));
+        let mut patience = Patience { before: 10, ..Patience::default() };
+        assert!((1..looks).all(|_| !patience.is_over(&state)) && patience.is_over(&state));
     }
 }

@@ -2,12 +2,15 @@
 
 use super::folder::Draft;
 use super::location::{Location, Trouble, blocking, pause};
+use super::server::NAME_IT;
 use super::{Content, SplitError, State, TRIES, at_once};
 use crate::entropy;
-use base::Rng;
+use crate::http::client::NamedBy;
 use base::manifest::{Part, Place};
+use base::{Rng, Scope};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +36,9 @@ pub struct Placing {
     pub from: Vec<Place>,
     /// Write it even if it seems to be there.
     pub anew: bool,
+    /// The user has named the target, or parts of this very file are there: otherwise nothing is written to a folder out of that of
+    /// the manifest, nor to a server on a local network.
+    pub vouched: bool,
 }
 
 /// How writing one went.
@@ -62,13 +68,16 @@ pub async fn place(
     }
     let (tx, mut rx) = mpsc::channel(64);
     let turns = Arc::new(Semaphore::new(at_once(content.manifest.geometry.piece_length())));
+    // Threads that write files can't be stopped from here; they end by themselves, and that is waited for.
+    let (writing, mut written) = mpsc::channel::<Infallible>(1);
     let mut tasks = JoinSet::new();
     for jobs in by_target.into_values() {
         let (content, moved, turns, tx) = (content.clone(), moved.clone(), turns.clone(), tx.clone());
+        let writing = writing.clone();
         tasks.spawn(async move {
             for placing in jobs {
                 let turn = turns.acquire().await;
-                let result = content.store(&placing, &moved).await;
+                let result = content.store(&placing, &moved, &writing).await;
                 drop(turn);
                 if tx.send(Placed { placing, result }).await.is_err() {
                     return;
@@ -76,26 +85,32 @@ pub async fn place(
             }
         });
     }
-    drop(tx);
+    drop((tx, writing));
     tokio::pin!(stop);
-    loop {
+    let result = loop {
         let placed = tokio::select! {
+            biased;
+            () = &mut stop => break Err(SplitError::Stopped),
             placed = rx.recv() => placed,
-            () = &mut stop => {
-                tasks.shutdown().await;
-                return Err(SplitError::Stopped);
-            }
         };
-        let Some(placed) = placed else { return Ok(()) };
-        if told(&placed) {
-            continue;
+        let Some(placed) = placed else { break Ok(()) };
+        if !told(&placed) {
+            let Placing { part, place, .. } = placed.placing;
+            let trouble = placed.result.err().unwrap_or(Trouble::Missing);
+            break Err(SplitError::Place { part, target: place.folder().to_owned(), trouble });
         }
-        // What the others have begun goes with them.
-        tasks.shutdown().await;
-        let Placing { part, place, .. } = placed.placing;
-        let trouble = placed.result.err().unwrap_or(Trouble::Missing);
-        return Err(SplitError::Place { part, target: place.folder().to_owned(), trouble });
+    };
+    if result.is_ok() {
+        // All have told all they had to, unless one has died.
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(|e| SplitError::Died(e.to_string()))?;
+        }
     }
+    // What the others have begun goes with them.
+    tasks.shutdown().await;
+    // Nobody sends any; the last one to hold it is done.
+    written.recv().await;
+    result
 }
 
 /// A few bytes of a part that are remembered.
@@ -122,24 +137,30 @@ impl Sample {
 
 impl Content {
     /// Writes a part, and looks whether it is there. True: it was there before.
-    async fn store(&self, placing: &Placing, moved: &AtomicU64) -> Result<bool, Trouble> {
+    async fn store(&self, placing: &Placing, moved: &AtomicU64, writing: &Writing) -> Result<bool, Trouble> {
         let gone = || Trouble::Content(format!("there is no part {}", placing.part));
         let part = self.manifest.parts.get(placing.part).ok_or_else(gone)?;
-        let to = self.targets.locate(&placing.place);
+        let mut to = self.targets.locate(&placing.place);
+        if !placing.vouched && !self.targets.may_write(&placing.place) {
+            match &mut to {
+                Location::File(_) => {
+                    return Err(Trouble::Refused(format!("no part of this file is there, and {NAME_IT}")));
+                }
+                Location::Url(at) => at.named_by = NamedBy::Told(Scope::Global),
+            }
+        }
         let from: Vec<Location> = placing.from.iter().map(|place| self.targets.locate(place)).collect();
         let mut tried = 0;
         loop {
             tried += 1;
-            // An earlier run may have brought it there, or an attempt whose answer was lost.
-            if (tried > 1 || !placing.anew)
-                && self.try_look(part, &to, tried > 1 && placing.anew).await == Ok(State::Good)
-            {
+            // An earlier run may have brought it there, or an attempt whose answer was lost; every byte of it is looked at.
+            if (tried > 1 || !placing.anew) && self.try_look(part, &to, true).await == Ok(State::Good) {
                 moved.fetch_add(part.bytes, Ordering::Relaxed);
                 return Ok(tried == 1);
             }
             let sent = AtomicU64::new(0);
             match self
-                .try_store(part, &to, &from, &|len| {
+                .try_store(part, &to, &from, writing, &|len| {
                     moved.fetch_add(len, Ordering::Relaxed);
                     sent.fetch_add(len, Ordering::Relaxed);
                 })
@@ -160,6 +181,7 @@ impl Content {
         part: &Part,
         to: &Location,
         from: &[Location],
+        writing: &Writing,
         moved: &(dyn Fn(u64) + Sync),
     ) -> Result<(), Trouble> {
         let mut rng = entropy::rng().map_err(|e| Trouble::Other(e.to_string()))?;
@@ -167,11 +189,8 @@ impl Content {
         let (tx, rx) = mpsc::channel(CHUNKS);
         let feed = self.feed(part, from, tx, &mut sample, moved);
         let (fed, taken) = match to {
-            Location::File(path) => tokio::join!(feed, write(path, part.bytes, rx)),
-            Location::Url(url, login) => {
-                let taken = Arc::default();
-                tokio::join!(feed, self.reader.server.put(url, login.as_ref(), part.bytes, rx, taken))
-            }
+            Location::File(path) => tokio::join!(feed, write(path, part.bytes, rx, writing.clone())),
+            Location::Url(at) => tokio::join!(feed, self.reader.server.put(at, part.bytes, rx)),
         };
         fed.and(taken)?;
         let unlike = |why: &str| Trouble::Unreachable(format!("it took the part, but {why}"));
@@ -219,22 +238,31 @@ impl Content {
     }
 }
 
-/// Writes what comes into a file: it gets its name if `len` bytes came.
-async fn write(path: &Path, len: u64, mut content: mpsc::Receiver<io::Result<Bytes>>) -> Result<(), Trouble> {
+/// Held by all who write files.
+type Writing = mpsc::Sender<Infallible>;
+
+/// Writes what comes into a file: it gets its name if `len` bytes came. Whoever drops this future leaves it to the thread to clean up.
+async fn write(
+    path: &Path,
+    len: u64,
+    mut content: mpsc::Receiver<io::Result<Bytes>>,
+    writing: Writing,
+) -> Result<(), Trouble> {
     let path = path.to_owned();
-    let mut draft = blocking(move || Draft::new(&path)).await?;
-    let mut left = len;
-    while left > 0 {
-        let ended = || Err(io::ErrorKind::UnexpectedEof.into());
-        let chunk = content.recv().await.unwrap_or_else(ended).map_err(|e| Trouble::Content(e.to_string()))?;
-        left = left.saturating_sub(chunk.len() as u64);
-        let write = move || {
+    let work = move || {
+        let _writing = writing;
+        let mut draft = Draft::new(&path)?;
+        let mut left = len;
+        while left > 0 {
+            let ended = || Err(io::ErrorKind::UnexpectedEof.into());
+            let chunk = content.blocking_recv().unwrap_or_else(ended);
+            let chunk = chunk.map_err(|e| Trouble::Content(e.to_string()))?;
+            left = left.saturating_sub(chunk.len() as u64);
             draft.write(&chunk)?;
-            Ok(draft)
-        };
-        draft = blocking(write).await?;
-    }
-    blocking(move || draft.finish()).await
+        }
+        draft.finish()
+    };
+    blocking(work).await
 }
 
 #[cfg(test)]

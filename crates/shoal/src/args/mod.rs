@@ -3,6 +3,7 @@
 //! Commands of parts that are not built yet are known by name, so that they end with a clear sentence. Flags can also
 //! come from the environment and from a file: see [`crate::config`].
 
+mod logins;
 mod mirror;
 mod network;
 mod serve;
@@ -10,6 +11,7 @@ mod split;
 mod torrent;
 mod transfer;
 
+pub use logins::LoginArgs;
 pub use mirror::{MirrorArgs, MirrorsArgs};
 pub use network::NetworkArgs;
 pub use serve::{PasswdArgs, ServeArgs};

@@ -1,5 +1,6 @@
 //! The flags of `shoal split`.
 
+use super::LoginArgs;
 use crate::units::Size;
 use clap::{Args, Subcommand};
 use std::num::NonZeroUsize;
@@ -15,6 +16,9 @@ pub struct SplitArgs {
     /// Cutting a file.
     #[command(flatten)]
     pub cut: Option<CutArgs>,
+    /// Servers that ask for a password.
+    #[command(flatten)]
+    pub logins: LoginArgs,
 }
 
 /// What else there is to do.
@@ -29,7 +33,8 @@ pub enum SplitCommand {
 pub struct CutArgs {
     /// The file
     pub file: PathBuf,
-    /// Where parts go: folders, and servers that take files (PUT), perhaps as http://NAME:PASSWORD@HOST/FOLDER/
+    /// Where parts go: folders, which are made where their parent is there, and servers that take files (PUT), perhaps as
+    /// http://NAME:PASSWORD@HOST/FOLDER/
     #[arg(long, value_name = "TARGET", num_args = 1.., required = true)]
     pub across: Vec<String>,
     /// Where to write the manifest, which says where the parts are [default: NAME.split.json in the current folder]
@@ -46,9 +51,13 @@ pub struct CutArgs {
 /// `shoal split repair`.
 #[derive(Args, Debug)]
 pub struct RepairArgs {
-    /// The manifest
-    pub manifest: PathBuf,
-    /// More targets, and those of the manifest that need a password
+    /// The manifest: a file, or its URL
+    #[arg(value_name = "MANIFEST")]
+    pub manifest: String,
+    /// Where to write the new manifest [default: over the old one, or NAME.split.json in the current folder for one from a URL]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// More targets, as for `split`; and those of the manifest that parts should go to although none of this file is there now
     #[arg(long, value_name = "TARGET", num_args = 1..)]
     pub across: Vec<String>,
     /// Check all bytes of every part, rather than a piece of each
@@ -60,4 +69,7 @@ pub struct RepairArgs {
     /// Targets that each part should be on [default: as now]
     #[arg(long, value_name = "N")]
     pub replicas: Option<NonZeroUsize>,
+    /// Servers that ask for a password.
+    #[command(flatten)]
+    pub logins: LoginArgs,
 }

@@ -1,6 +1,6 @@
 //! The flags of `share`, `seed`, `get`, `tracker` and `lab`.
 
-use super::{MirrorsArgs, NetworkArgs};
+use super::{LoginArgs, MirrorsArgs, NetworkArgs};
 use crate::failure::Failure;
 use crate::units::{Rate, Span};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
@@ -125,6 +125,9 @@ pub struct GetArgs {
     /// Say what limits the speed now
     #[arg(long)]
     pub explain: bool,
+    /// Servers that ask for a password.
+    #[command(flatten)]
+    pub logins: LoginArgs,
     /// A hub to look on
     #[arg(long, value_name = "URL", hide = true)]
     pub hub: Option<String>,

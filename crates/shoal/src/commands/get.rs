@@ -13,6 +13,7 @@ use crate::source::{self, Source};
 use crate::{signals, units};
 use anyhow::Context as _;
 use base::TorrentId;
+use node::http::client::Web;
 use node::{Add, Event, Listen, Node, NodeEvent, Target, What};
 use select::Selection;
 use std::collections::BTreeMap;
@@ -31,7 +32,9 @@ pub async fn run(args: GetArgs, global: &Global, voice: Voice) -> Result<(), Fai
     let selection = Selection::new(&args.select)?;
     let result = match prepare(&args).await {
         Ok((sources, dir, peers)) => {
-            let node = session::start(&args.network, global, Listen::Any, args.limit_down, args.limit_up).await;
+            let logins = args.logins.read()?;
+            let node =
+                session::start_with(&args.network, global, Listen::Any, args.limit_down, args.limit_up, logins).await;
             match node {
                 Ok(node) => {
                     voice.object(&session::listening(&node));
@@ -59,10 +62,11 @@ async fn prepare(args: &GetArgs) -> Result<Prepared, Failure> {
     let dir = args.output.clone().unwrap_or_else(|| PathBuf::from("."));
     writable(&dir)?;
     let peers = session::peers(&args.peer).await?;
+    let web = Web::with(args.logins.read()?);
     let mut sources = Vec::new();
     for text in &args.sources {
         tokio::select! {
-            found = source::find(text) => sources.extend(found?),
+            found = source::find(&web, text) => sources.extend(found?),
             () = signals::stop() => return Err(Failure::Interrupted),
         }
     }

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::say::Voice;
 use crate::units::{self, Rate};
 use anyhow::Context as _;
+use node::http::netrc::Netrc;
 use node::{Event, Listen, Node, NodeConfig};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -46,6 +47,18 @@ pub async fn start(
     limit_down: Option<Rate>,
     limit_up: Option<Rate>,
 ) -> Result<Arc<Node>, Failure> {
+    start_with(network, global, unless_said, limit_down, limit_up, Netrc::default()).await
+}
+
+/// The same, for servers that ask for passwords.
+pub async fn start_with(
+    network: &NetworkArgs,
+    global: &Global,
+    unless_said: Listen,
+    limit_down: Option<Rate>,
+    limit_up: Option<Rate>,
+    logins: Netrc,
+) -> Result<Arc<Node>, Failure> {
     let limits = |rate: Option<Rate>| rate.map(|r| r.0);
     let usual = NodeConfig::default();
     let engine = engine::Config {
@@ -60,6 +73,7 @@ pub async fn start(
         data_dir: global.data_dir.clone(),
         listen: network.listen.map_or(unless_said, Listen::At),
         engine,
+        logins,
         ..usual
     };
     match Node::start(config).await {

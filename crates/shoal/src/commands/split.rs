@@ -10,6 +10,7 @@ use base::manifest::{Manifest, Part};
 use base::metainfo::create::usual_piece_length;
 use base::metainfo::names::{self, Rules};
 use base::placement;
+use node::http::netrc::Netrc;
 use node::split::{self, Content, Placing, SplitError, Target, Targets, Trouble};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ const PIECE_MIN: u64 = 16 << 10;
 pub async fn run(args: SplitArgs, voice: Voice) -> Result<(), Failure> {
     match (args.command, args.cut) {
         (Some(SplitCommand::Repair(args)), _) => repair::run(&args, voice).await,
-        (None, Some(args)) => cut(&args, voice).await,
+        (None, Some(cut)) => self::cut(&cut, args.logins.read()?, voice).await,
         (None, None) => Err(Failure::usage("name the file, and the targets with --across; see --help")),
     }
 }
@@ -67,7 +68,7 @@ struct Done {
 }
 
 /// Cuts a file, places its parts, and writes the manifest.
-async fn cut(args: &CutArgs, voice: Voice) -> Result<(), Failure> {
+async fn cut(args: &CutArgs, logins: Netrc, voice: Voice) -> Result<(), Failure> {
     let started = Instant::now();
     let shown = args.file.display();
     let len = args.file.metadata().with_context(|| format!("can't read {shown}"))?.len();
@@ -88,15 +89,20 @@ async fn cut(args: &CutArgs, voice: Voice) -> Result<(), Failure> {
     let output = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.split.json")));
     let home = home(&output)?;
     let targets = args.across.iter().map(|text| Target::parse(text, &home)).collect::<Result<Vec<_>, _>>()?;
-    let known = Targets::new(&home, &targets)?;
+    let known = Targets::new(&home, &targets)?.with_logins(logins);
     for target in &targets {
         split::reach(&known, target, &name).await?;
     }
     let manifest = measure(&args.file, name, piece_length, voice).await?;
     may_replace(&output, &manifest)?;
-    let (manifest, jobs) = assign(manifest, &targets, replicas);
-    // Better now than when somebody needs it.
-    Manifest::parse(manifest.to_json().as_bytes()).context("the manifest would be beyond what can be read")?;
+    // For thousands of parts this takes a while.
+    let planned = tokio::task::spawn_blocking(move || {
+        let (manifest, jobs) = assign(manifest, &targets, replicas);
+        // Better now than when somebody needs it.
+        Manifest::parse(manifest.to_json().as_bytes()).context("the manifest would be beyond what can be read")?;
+        anyhow::Ok((manifest, jobs))
+    });
+    let (manifest, jobs) = planned.await.context("placing the parts died")??;
     let content = Arc::new(Content::new(manifest.clone(), known, Some(&args.file))?);
     let total = jobs.iter().map(|job| manifest.parts[job.part].bytes).sum();
     let moved = Arc::new(AtomicU64::new(0));
@@ -187,7 +193,8 @@ fn assign(manifest: Manifest, targets: &[Target], replicas: usize) -> (Manifest,
     for (part, ((offset, bytes), at)) in cut.into_iter().zip(at).enumerate() {
         let file = manifest.part_name(part);
         let places: Vec<_> = at.iter().map(|target| targets[*target].place(&file)).collect();
-        let job = |place: &_| Placing { part, place: Clone::clone(place), from: Vec::new(), anew: false };
+        let job =
+            |place: &_| Placing { part, place: Clone::clone(place), from: Vec::new(), anew: false, vouched: true };
         jobs.extend(places.iter().map(job));
         parts.push(Part { offset, bytes, places });
     }

@@ -212,7 +212,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 async fn show(args: &ShowArgs, voice: Voice) -> Result<(), Failure> {
-    let mut found = source::find(&args.source).await?;
+    let mut found = source::find(&node::http::client::Web::default(), &args.source).await?;
     let what = match found.len() {
         1 => found.remove(0).what,
         n => return Err(anyhow::anyhow!("{} names {n} files, and no torrent of all of them", args.source).into()),

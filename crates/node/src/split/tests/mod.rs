@@ -1,5 +1,6 @@
 //! Splitting and repairing, on folders and on servers with all kinds of manners.
 
+mod safety;
 mod shelf;
 
 use super::*;
@@ -9,7 +10,7 @@ use base::placement;
 use hash::Sha256;
 use shelf::{Manners, Shelf};
 use std::fs;
-use std::future::{pending, ready};
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,7 +61,8 @@ impl Stage {
         for (part, ((offset, bytes), at)) in cut.into_iter().zip(at).enumerate() {
             let name = manifest.part_name(part);
             let places: Vec<Place> = at.iter().map(|t| targets[*t].place(&name)).collect();
-            let job = |place: &Place| Placing { part, place: place.clone(), from: Vec::new(), anew: false };
+            let job =
+                |place: &Place| Placing { part, place: place.clone(), from: Vec::new(), anew: false, vouched: true };
             jobs.extend(places.iter().map(job));
             manifest.parts.push(Part { offset, bytes, places });
         }
@@ -129,7 +131,7 @@ fn measures_what_is_there() {
 }
 
 #[test]
-fn targets_are_servers_or_folders_that_are_there() {
+fn targets_are_servers_or_folders() {
     let stage = Stage::new();
     let parse = |text: &str| Target::parse(text, &stage.home());
     for (text, folder, place) in [
@@ -151,7 +153,7 @@ fn targets_are_servers_or_folders_that_are_there() {
         ("http://u:secret@/x", "broken URL"),
         ("http://h/#x", "below it"),
         ("ftp://h/x", "a target is a folder, or a server"),
-        ("/no/such/folder", "a target is a folder that is there"),
+        ("/no/such/folder", "none to make it in; a target is a folder: make /no/such first"),
         ("/dev/null", "it is no folder"),
     ] {
         let error = parse(text).unwrap_err().to_string();
@@ -254,7 +256,13 @@ async fn a_manifest_does_not_say_which_files_are_overwritten() {
 async fn a_file_that_changes_is_not_placed() {
     let stage = Stage::new();
     let manifest = stage.split(&["a"], 1).await.unwrap();
-    let part = |place: &str| Placing { part: 1, place: Place::parse(place).unwrap(), from: vec![], anew: false };
+    let part = |place: &str| Placing {
+        part: 1,
+        place: Place::parse(place).unwrap(),
+        from: vec![],
+        anew: false,
+        vouched: true,
+    };
     let content = Content::new(manifest, Targets::new(&stage.home(), &[]).unwrap(), Some(&stage.path("f"))).unwrap();
     let content = Arc::new(content);
     let fails = async |to: &str, said: &str| {
@@ -276,27 +284,6 @@ async fn a_file_that_changes_is_not_placed() {
 }
 
 #[tokio::test]
-async fn what_is_stopped_leaves_nothing_half_written() {
-    let stage = Stage::new();
-    let manifest = stage.split(&["a"], 1).await.unwrap();
-    let known = Targets::new(&stage.home(), &[]).unwrap();
-    let content = Arc::new(Content::new(manifest.clone(), known, Some(&stage.path("f"))).unwrap());
-    let job = |part| Placing { part, place: Place::Path(format!("b/{part}")), from: vec![], anew: false };
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let mut stop = Some(stop);
-    let stopped = async move { drop(stopped.await) };
-    let moved = Arc::default();
-    let result = place(&content, (0..8).map(job).collect(), &moved, stopped, |_| {
-        stop.take();
-        true
-    });
-    assert!(matches!(result.await, Err(SplitError::Stopped)));
-    assert!(stage.path("b/0").exists() && !stage.path("b/7").exists() && stage.is_clean());
-    let stopped = repair(&content, &Options::default(), &Arc::default(), ready(()), |_| {}).await;
-    assert!(matches!(stopped, Err(SplitError::Stopped)));
-}
-
-#[tokio::test]
 async fn servers_take_parts_and_keep_them() {
     let stage = Stage::new();
     let busy = Shelf::open(Manners { refuses: (2, 503), ..Manners::default() }).await;
@@ -311,10 +298,14 @@ async fn servers_take_parts_and_keep_them() {
     // One forgets all, the other spoils all: what the folder has, and what is in the manifest, is restored as far as it goes.
     let gone = busy.names().len();
     busy.state.lock().unwrap().kept.clear();
-    let repaired = stage.repair(&manifest, Options::default(), None).await;
+    let refused = stage.repair(&manifest, Options::default(), None).await;
+    assert_eq!((refused.restored, refused.short), (0, gone), "nobody but the manifest says that parts belong there");
+    let named = Options { across: stage.targets(&[&busy.url]), ..Options::default() };
+    let repaired = stage.repair(&manifest, named, None).await;
     assert_eq!((states(&repaired), repaired.restored), ([22 - gone, gone, 0, 0], gone));
     simple.spoil();
-    let repaired = stage.repair(&manifest, deep(), None).await;
+    let named = Options { across: stage.targets(&[&simple.url]), ..deep() };
+    let repaired = stage.repair(&manifest, named, None).await;
     assert_eq!(repaired.restored, simple.names().len());
     assert_eq!(states(&stage.repair(&manifest, deep(), None).await), [22, 0, 0, 0]);
     // A server dies, and a new one takes its place.

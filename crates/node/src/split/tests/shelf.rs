@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
 
 /// How it behaves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +21,8 @@ pub(super) struct Manners {
     pub(super) lies: bool,
     /// Knows no HEAD, and gives everything whatever the range.
     pub(super) simple: bool,
+    /// Of what is asked for in ranges, it gives so many answers, and none after them.
+    pub(super) falls_silent_after: Option<u32>,
     /// Lets in only this login, as the header has it.
     pub(super) login: Option<&'static str>,
 }
@@ -29,12 +32,17 @@ pub(super) struct State {
     pub(super) manners: Manners,
     pub(super) kept: BTreeMap<String, Vec<u8>>,
     pub(super) puts: u32,
+    pub(super) ranges: u32,
+    /// The requests: method and path with query.
+    pub(super) asked: Vec<String>,
 }
 
 /// The server, until it is dropped.
 pub(super) struct Shelf {
     pub(super) url: String,
     pub(super) state: Arc<Mutex<State>>,
+    /// Somebody waits for what it will never say.
+    pub(super) silent: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -44,16 +52,18 @@ impl Shelf {
         let url = format!("http://{}/d/", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State { manners, ..State::default() }));
         let shared = state.clone();
+        let silent = Arc::new(Notify::new());
+        let quiet = silent.clone();
         let task = tokio::spawn(async move {
             // Connections end with the server.
             let mut open = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let shared = shared.clone();
-                let service = service_fn(move |request| answer(request, shared.clone()));
+                let (shared, quiet) = (shared.clone(), quiet.clone());
+                let service = service_fn(move |request| answer(request, shared.clone(), quiet.clone()));
                 open.spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
-        Shelf { url, state, task }
+        Shelf { url, state, silent, task }
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -72,8 +82,22 @@ impl Drop for Shelf {
     }
 }
 
-async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    state: Arc<Mutex<State>>,
+    quiet: Arc<Notify>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
+    let falls_silent = {
+        let state = &mut *state.lock().unwrap();
+        state.asked.push(format!("{} {}", head.method, head.uri));
+        state.ranges += u32::from(head.headers.contains_key(RANGE));
+        state.manners.falls_silent_after.is_some_and(|after| state.ranges > after)
+    };
+    if falls_silent {
+        quiet.notify_one();
+        std::future::pending::<()>().await;
+    }
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let state = &mut *state.lock().unwrap();
     let manners = state.manners;

@@ -1,18 +1,21 @@
 //! `shoal split repair`: looks at every replica, and restores what is lost.
 
-use super::{TargetLine, by_target, counted, home, read};
+use super::{TargetLine, by_target, counted};
 use crate::args::RepairArgs;
 use crate::failure::Failure;
 use crate::progress::{self, Far};
 use crate::say::{Voice, printable};
 use crate::signals;
 use base::Manifest;
-use node::split::{self, Content, Event, Options, Placed, Placing, State, Target, Targets};
+use find::Found;
+use node::split::{self, Content, Event, Options, Placed, Placing, State, Targets};
 use serde::Serialize;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+mod find;
 
 /// A replica that is not as it should be.
 #[derive(Serialize)]
@@ -63,10 +66,9 @@ struct Meters {
 
 /// Does what the command line says.
 pub async fn run(args: &RepairArgs, voice: Voice) -> Result<(), Failure> {
-    let manifest = read(&args.manifest)?;
-    let home = home(&args.manifest)?;
-    let across = args.across.iter().map(|text| Target::parse(text, &home)).collect::<Result<Vec<_>, _>>()?;
-    let known = Targets::new(&home, &across)?;
+    let logins = args.logins.read()?;
+    let Found { manifest, output, home, across, told_by } = find::find(args, &logins, voice).await?;
+    let known = Targets::new(&home, &across)?.told_by(told_by).with_logins(logins);
     let content = Arc::new(Content::new(manifest.clone(), known, args.from.as_deref())?);
     let options = Options { deep: args.deep, replicas: args.replicas.map(Into::into), across };
     let all = manifest.parts.iter().map(|part| part.bytes * part.places.len() as u64).sum();
@@ -87,12 +89,12 @@ pub async fn run(args: &RepairArgs, voice: Voice) -> Result<(), Failure> {
     let told = |event: Event<'_>| tell(event, &manifest, &meters, voice);
     let work = split::repair(&content, &options, &meters.moved, signals::stop(), told);
     let repaired = progress::followed(voice, far, work).await.map_err(super::failure)?;
-    if repaired.manifest != manifest {
-        split::save(&repaired.manifest, &args.manifest)?;
+    if repaired.manifest != manifest || !output.exists() {
+        split::save(&repaired.manifest, &output)?;
     }
     let count = |word| repaired.found.iter().flatten().filter(|(_, state)| words(state).0 == word).count();
     let done = Done {
-        manifest: args.manifest.to_string_lossy().into_owned(),
+        manifest: output.to_string_lossy().into_owned(),
         parts: manifest.parts.len(),
         good: count("good"),
         missing: count("missing"),
