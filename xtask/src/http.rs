@@ -1,4 +1,4 @@
-//! docs/HTTP.md: what the RFCs ask of an origin server, and which test shows it.
+//! docs/HTTP.md: what the RFCs ask of a server, and which test shows it.
 //!
 //! The page is made from two sources that have to agree: the list of what is asked (`http/asked.txt`), and the lines above tests that say
 //! what they show. A requirement without a test needs a reason in the list; a line that the list does not know is a fault, so that no words
@@ -156,7 +156,8 @@ fn render(asked: &[Asked<'_>], shown: &Shown) -> Result<String> {
     Ok(format!(
         "# HTTP: what is asked, and which test shows it\n\n\
          What RFC 9110, 9111 and 9112 ask of an origin server with MUST and SHOULD (and their negations), in short words of our own, as far as it concerns \
-         `shoal serve`. What they ask of clients, proxies and caches is not listed. {tested} requirements are shown by tests over real \
+         `shoal serve`; what they ask of a gateway, which `--proxy` makes of it; and what RFC 3875 asks of a server that runs programs, by CGI or FastCGI. \
+         What they ask of clients, proxies and caches is not listed. {tested} requirements are shown by tests over real \
          sockets, {elsewhere} do not apply here, {otherwise} are not followed, each with the reason.\n\n\
          Made by `cargo xtask docs` from `xtask/src/http/asked.txt` and the lines above the tests; `cargo xtask ci` compares it.\n{tables}"
     ))

@@ -18,6 +18,8 @@ pub fn listen() -> io::Result<()> {
                 _ = terminate.recv() => {}
             }
             if asked.send_replace(true) {
+                // They are in groups of their own, which the terminal tells nothing.
+                web::end_programs();
                 std::process::exit(130);
             }
         }

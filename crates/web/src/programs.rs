@@ -3,22 +3,31 @@
 //! Which files are programs is told by their extension. The rest of the path behind the file is the program's
 //! (`/a.php/x/y`), and so are query, headers and body. What it prints streams to the client as it comes; a program that
 //! says nothing for too long, or rubbish, ends in a 504 or a 502, and its complaints go to the log.
+//!
+//! Few run at once, and none of them waits for its client: a request takes a place when its body is here, and gives it up when the program
+//! has ended, whoever still reads what it said.
 
 mod cgi;
 mod fastcgi;
 mod output;
+mod relay;
+mod spool;
+mod upload;
 mod variables;
 
 use crate::answer;
 use crate::beneath::Root;
 use crate::folder::Place;
+use crate::say::printable;
 use axum::body::Body;
-use axum::http::{Method, StatusCode, request};
+use axum::http::{HeaderValue, Method, StatusCode, header, request};
 use axum::response::Response;
 use cgi::Cgi;
+pub use cgi::end_programs;
 pub use fastcgi::Address;
 use fastcgi::FastCgi;
 use output::Output;
+use spool::Room;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
@@ -28,6 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use upload::Upload;
 
 /// Time that a request waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(30);
@@ -62,7 +72,10 @@ pub struct Programs {
     runners: BTreeMap<OsString, Arc<Runner>>,
     limits: ProgramLimits,
     turns: Arc<Semaphore>,
+    /// What waits for slow clients.
+    room: Room,
     root: PathBuf,
+    port: Option<u16>,
     extra: variables::Variables,
 }
 
@@ -108,6 +121,10 @@ enum ProgramError {
     Connect(std::io::Error),
     #[error("the request's body can't be had: {0}")]
     Body(String),
+    #[error("the request's body comes too slowly")]
+    Slow,
+    #[error("too many bodies wait, or too many programs run")]
+    Busy,
     #[error("the request's body can't be kept: {0}")]
     Spool(std::io::Error),
     #[error("the request's body is longer than {0} bytes")]
@@ -127,7 +144,9 @@ impl Programs {
             runners: BTreeMap::new(),
             limits,
             turns,
+            room: Room::new(),
             root: root.canonicalize()?,
+            port: None,
             extra: variables::Variables::new(),
         })
     }
@@ -147,6 +166,11 @@ impl Programs {
         self.extra.insert(name.into(), value.into());
     }
 
+    /// Tells them that requests come to this port, whatever clients call it.
+    pub fn listens_on(&mut self, port: u16) {
+        self.port = Some(port);
+    }
+
     fn runner(&self, name: &[u8]) -> Option<&Arc<Runner>> {
         self.runners.get(Path::new(OsStr::from_bytes(name)).extension()?)
     }
@@ -161,7 +185,8 @@ impl Programs {
     pub(crate) fn find(&self, root: &Root, place: &Place) -> Option<Script> {
         let is_file = |path: &Path| root.open(path).and_then(|f| f.metadata()).is_ok_and(|m| m.is_file());
         let mut path = PathBuf::new();
-        for (i, name) in place.names().iter().enumerate() {
+        // What is hidden is not looked for. What follows a program is its own, whatever it begins with.
+        for (i, name) in place.names().iter().enumerate().take_while(|(i, _)| !place.hides(*i)) {
             path.push(OsStr::from_bytes(name));
             let Some(runner) = self.runner(name).filter(|_| is_file(&path)) else { continue };
             let (before, after) = (&place.names()[..=i], &place.names()[i + 1..]);
@@ -171,7 +196,7 @@ impl Programs {
             }
             return Some(self.script(runner, &path, before, info));
         }
-        if !place.is_folder() {
+        if !place.is_folder() || place.is_hidden() {
             return None;
         }
         self.runners.iter().find_map(|(extension, runner)| {
@@ -196,27 +221,25 @@ impl Programs {
         body: Body,
         from: SocketAddr,
     ) -> Result<Response, String> {
-        let turn = tokio::time::timeout(TURN_WAIT, self.turns.clone().acquire_owned()).await;
-        let Ok(Ok(permit)) = turn else {
-            return Ok(answer::refuse(StatusCode::SERVICE_UNAVAILABLE, "all programs are busy; try again in a while"));
-        };
-        let length = variables::content_length(&parts.headers);
-        if length.is_some_and(|len| len > self.limits.body) {
-            return Ok(answer::refuse(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too long"));
-        }
-        let fed = Fed::default();
-        let turn = Turn { _permit: permit, fed: fed.clone() };
-        let result = self.start(&script, parts, body, from, turn).await;
-        let result = match result {
-            Ok(output) => output::respond(output, &fed, self.limits.patience, parts.method == Method::HEAD).await,
+        let result = match self.start(&script, parts, body, from).await {
+            Ok((output, fed)) => {
+                let (patience, head) = (self.limits.patience, parts.method == Method::HEAD);
+                output::respond(&script.name, output, &fed, patience, head, self.room.clone()).await
+            }
             Err(error) => Err(error),
         };
         match result {
             Ok(output::Answer::Response(response)) => Ok(response),
             Ok(output::Answer::Elsewhere(path)) => Err(path),
             Err(error) => {
-                tracing::error!("{}: {error}", script.name);
-                Ok(answer::refuse(error.status(), error.words()))
+                if error.status().is_server_error() {
+                    tracing::error!("{}: {error}", printable(script.name.as_bytes()));
+                }
+                let mut response = answer::refuse(error.status(), error.words());
+                if matches!(error, ProgramError::Busy) {
+                    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+                }
+                Ok(response)
             }
         }
     }
@@ -227,15 +250,20 @@ impl Programs {
         parts: &request::Parts,
         body: Body,
         from: SocketAddr,
-        turn: Turn,
-    ) -> Result<Output, ProgramError> {
-        let (body, length) = variables::sized(parts, body, &self.limits).await?;
-        let mut variables = variables::of(script, &self.root, parts, from, length);
+    ) -> Result<(Output, Fed), ProgramError> {
+        let Upload { body, length } = upload::collect(&parts.headers, body, &self.limits, &self.room).await?;
+        let permit = tokio::time::timeout(TURN_WAIT, self.turns.clone().acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(ProgramError::Busy) };
+        let fed = Fed::default();
+        let turn = Turn { _permit: permit, fed: fed.clone() };
+        let mut variables = variables::of(script, &self.root, self.port, parts, from, length);
         variables.extend(self.extra.clone());
-        match &*script.runner {
-            Runner::Cgi(cgi) => cgi.run(script, &variables, body, self.limits.patience, turn),
-            Runner::FastCgi(server) => server.run(script, &variables, body, self.limits.patience, turn).await,
-        }
+        let patience = self.limits.patience;
+        let output = match &*script.runner {
+            Runner::Cgi(cgi) => cgi.run(script, &variables, body, patience, turn)?,
+            Runner::FastCgi(server) => server.run(script, &variables, body, patience, turn).await?,
+        };
+        Ok((output, fed))
     }
 }
 
@@ -244,6 +272,8 @@ impl ProgramError {
         match self {
             ProgramError::Output(output::OutputError::Silent) => StatusCode::GATEWAY_TIMEOUT,
             ProgramError::Body(_) => StatusCode::BAD_REQUEST,
+            ProgramError::Slow => StatusCode::REQUEST_TIMEOUT,
+            ProgramError::Busy => StatusCode::SERVICE_UNAVAILABLE,
             ProgramError::Large(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ProgramError::Spool(_) => StatusCode::INSUFFICIENT_STORAGE,
             _ => StatusCode::BAD_GATEWAY,
@@ -255,6 +285,8 @@ impl ProgramError {
         match self {
             ProgramError::Output(output::OutputError::Silent) => "the program behind this page did not answer in time",
             ProgramError::Body(_) => "the request's body did not arrive",
+            ProgramError::Slow => "the request's body comes too slowly",
+            ProgramError::Busy => "all programs are busy; try again in a while",
             ProgramError::Large(_) => "the request's body is too long",
             ProgramError::Spool(_) => "there is no room for the request's body",
             _ => "the program behind this page has failed",

@@ -3,6 +3,7 @@
 use crate::answer;
 use crate::folder::{Folder, Place};
 use crate::programs::Programs;
+use crate::say::printable;
 use crate::serve::Handler;
 use axum::body::Body;
 use axum::extract::Request;
@@ -28,19 +29,20 @@ impl Handler for Website {
         for _ in 0..ELSEWHERE_MAX {
             match self.once(&parts, std::mem::take(&mut body), from).await {
                 Ok(response) => return response,
-                Err(path) => elsewhere(&mut parts, &path),
+                Err(path) => match path.parse() {
+                    Ok(uri) => elsewhere(&mut parts, uri),
+                    Err(_) => return fails(&path, "a program sends on to what is no path"),
+                },
             }
         }
-        tracing::error!("{}: programs send each other on without an end", parts.uri.path());
-        answer::refuse(StatusCode::BAD_GATEWAY, "the program behind this page has failed")
+        fails(parts.uri.path(), "programs send each other on without an end")
     }
 }
 
 impl Website {
     /// Answers, or says at which path the answer lies.
     async fn once(&self, parts: &request::Parts, body: Body, from: SocketAddr) -> Result<Response, String> {
-        let place = Place::parse(parts.uri.path()).filter(|place| !place.is_hidden());
-        match place.and_then(|place| self.programs.find(self.folder.root(), &place)) {
+        match Place::parse(parts.uri.path()).and_then(|place| self.programs.find(self.folder.root(), &place)) {
             Some(script) => self.programs.run(script, parts, body, from).await,
             // What was no program a moment ago, or could not be looked at, is not shown as a file either.
             None if self.programs.would_run(parts.uri.path()) => Ok(answer::nothing()),
@@ -49,8 +51,13 @@ impl Website {
     }
 }
 
+fn fails(path: &str, why: &str) -> Response {
+    tracing::error!("{}: {why}", printable(path.as_bytes()));
+    answer::refuse(StatusCode::BAD_GATEWAY, "the program behind this page has failed")
+}
+
 /// A request for the same client and headers, without a body (RFC 3875, section 6.2.2).
-fn elsewhere(parts: &mut request::Parts, path: &str) {
+fn elsewhere(parts: &mut request::Parts, uri: Uri) {
     if parts.method != Method::HEAD {
         parts.method = Method::GET;
     }
@@ -59,6 +66,5 @@ fn elsewhere(parts: &mut request::Parts, path: &str) {
     {
         parts.headers.remove(name);
     }
-    // What is no path will not be found either.
-    parts.uri = path.parse().unwrap_or_else(|_| Uri::from_static("/"));
+    parts.uri = uri;
 }

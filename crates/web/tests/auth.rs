@@ -14,6 +14,8 @@ const RIGHT: &str = "Authorization: Basic YWRhOnNlY3JldA==";
 const WRONG: &str = "Authorization: Basic YWRhOndyb25n";
 const NOBODY: &str = "Authorization: Basic Ym9iOnNlY3JldA==";
 
+// RFC 3875 4.1.1: AUTH_TYPE is the scheme by which who asks was let in
+// RFC 3875 4.1.11: REMOTE_USER is the name of who was let in
 #[tokio::test]
 async fn only_who_is_named_comes_in() {
     let dir = tempfile::tempdir().unwrap();

@@ -39,6 +39,7 @@ impl Yard {
         let folder = Folder::new(dir.path(), FolderOptions::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
+        programs.listens_on(addr.port());
         let serving = Serving::new(Website { folder, programs });
         tokio::spawn(web::serve(serving, vec![listener], std::future::pending()));
         Yard { dir, addr }
@@ -74,9 +75,26 @@ impl Yard {
 
 const ENV: &str = "printf 'Content-Type: text/plain\\n\\n'; env | sort";
 
+// RFC 3875 4.1.2: CONTENT_LENGTH is there if and only if there is a body, and is its length without codings of transfer
+// RFC 3875 4.1.3: CONTENT_TYPE is that of the request
+// RFC 3875 4.1.4: GATEWAY_INTERFACE is CGI/1.1
+// RFC 3875 4.1.5: PATH_INFO is what follows the program, decoded
+// RFC 3875 4.1.6: PATH_TRANSLATED is where that would be a file
+// RFC 3875 4.1.6: without PATH_INFO there is no PATH_TRANSLATED
+// RFC 3875 4.1.7: QUERY_STRING is there, empty where there is none
+// RFC 3875 4.1.8: REMOTE_ADDR is the address of the client
+// RFC 3875 4.1.9: REMOTE_HOST is its name, or its address
+// RFC 3875 4.1.12: REQUEST_METHOD is the method
+// RFC 3875 4.1.13: SCRIPT_NAME is the path of the program, decoded
+// RFC 3875 4.1.14: SERVER_NAME is the host that was meant
+// RFC 3875 4.1.15: SERVER_PORT is the port to which the request came
+// RFC 3875 4.1.16: SERVER_PROTOCOL is the version of the request
+// RFC 3875 4.1.17: SERVER_SOFTWARE is the name of the server
+// RFC 3875 4.1.18: fields of the same name are one variable
+// RFC 3875 7.2: a program runs in its own folder
 #[tokio::test]
 async fn a_program_is_told_of_its_request() {
-    let yard = Yard::new(&[("a/env.sh", ENV), ("env.cgi", &format!("#!/bin/sh\n{ENV}"))], None).await;
+    let yard = Yard::new(&[("a/env.sh", ENV), ("env.cgi", &format!("#!/bin/sh\n{ENV}")), ("b c.sh", ENV)], None).await;
     let headers = [
         "Cookie: a=1",
         "Cookie: b=2",
@@ -101,7 +119,9 @@ async fn a_program_is_told_of_its_request() {
         "REQUEST_URI=/a/env.sh/more/%41?code=4021&x=%20",
         "REMOTE_ADDR=127.0.0.1",
         "SERVER_NAME=x",
-        "SERVER_PORT=80",
+        &format!("SERVER_PORT={}", yard.addr.port()),
+        "REMOTE_HOST=127.0.0.1",
+        concat!("SERVER_SOFTWARE=shoal/", env!("CARGO_PKG_VERSION")),
         "HTTP_COOKIE=a=1; b=2",
         "HTTP_X_TWO=1, 2",
         "HTTP_AUTHORIZATION=Basic x",
@@ -121,10 +141,39 @@ async fn a_program_is_told_of_its_request() {
         "{text}"
     );
     assert!(yard.get("/env.cgi").await.text().contains("SCRIPT_NAME=/env.cgi\n"));
+    let plain = yard.get("/b%20c.sh").await.text();
+    assert!(plain.contains("SCRIPT_NAME=/b c.sh\n") && plain.contains("QUERY_STRING=\n"), "{plain}");
+    for name in ["PATH_INFO", "PATH_TRANSLATED", "AUTH_TYPE", "REMOTE_USER"] {
+        assert!(!plain.contains(name), "{name} in\n{plain}");
+    }
+    for name in ["CONTENT_LENGTH=\n", "CONTENT_TYPE=\n"] {
+        assert!(plain.contains(name), "{name} is nothing in\n{plain}");
+    }
+    let posted = yard.post("/a/env.sh", "Content-Type: a/b\r\nTransfer-Encoding: chunked\r\n", "2\r\nab\r\n0\r\n\r\n");
+    let posted = posted.await.text();
+    assert!(posted.contains("CONTENT_LENGTH=2\n") && posted.contains("CONTENT_TYPE=a/b\n"), "{posted}");
+    // Names in the target are for others than programs, and what the host is called does not move the port.
+    for (target, host, name) in [
+        ("http://ada:secret@a.example/a/env.sh", "x", "a.example"),
+        ("/a/env.sh", "a.example:", "a.example"),
+        ("/a/env.sh", "a.example:99999", "a.example"),
+        ("/a/env.sh", "[::1]", "[::1]"),
+        ("/a/env.sh", "[::1]:81", "[::1]"),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let text = common::raw(yard.addr, request.as_bytes()).await.text();
+        assert!(text.contains(&format!("SERVER_NAME={name}\n")) && !text.contains("secret"), "{host}: {text}");
+        assert!(text.contains(&format!("SERVER_PORT={}\n", yard.addr.port())), "{host}: {text}");
+    }
     let head = yard.ask("HEAD", "/env.cgi", &[]).await;
     assert_eq!((head.status, head.header("content-type"), head.body.len()), (200, "text/plain", 0));
 }
 
+// RFC 3875 4.2: as many bytes as CONTENT_LENGTH says can be read
+// RFC 3875 4.2: codings of transfer are taken off
+// RFC 3875 6.2.2: a path as Location alone is answered with what lies there
+// RFC 3875 6.2.3: an address as Location alone is a 302
+// RFC 3875 6.3.3: Status is the status
 #[tokio::test]
 async fn bodies_go_in_and_pages_stream_out() {
     let yard = Yard::new(
@@ -139,6 +188,7 @@ async fn bodies_go_in_and_pages_stream_out() {
             ("away.sh", "printf 'Location: http://example.org/\\n\\n'"),
             ("here.sh", "printf 'Location: /status.sh?x\\n\\n'"),
             ("round.sh", "printf 'Location: /round.sh\\n\\n'"),
+            ("nowhere.sh", "printf 'Location: /no path\\n\\n'"),
         ],
         None,
     )
@@ -164,6 +214,18 @@ async fn bodies_go_in_and_pages_stream_out() {
     assert_eq!((away.status, away.header("location")), (302, "http://example.org/"));
     assert_eq!(yard.get("/here.sh").await.status, 404, "the other program's answer");
     assert_eq!(yard.get("/round.sh").await.status, 502);
+    assert_eq!(yard.get("/nowhere.sh").await.status, 502, "and not the page of the folder");
+    // What follows a program is its own; what is hidden is not looked for.
+    std::fs::create_dir(yard.path(".hidden")).unwrap();
+    std::fs::copy(yard.path("status.sh"), yard.path(".hidden/status.sh")).unwrap();
+    std::fs::copy(yard.path("status.sh"), yard.path(".hidden/index.sh")).unwrap();
+    std::fs::copy(yard.path("status.sh"), yard.path(".status.sh")).unwrap();
+    let info = yard.post("/echo.sh/.well/.x", "Content-Length: 2\r\n", "ab").await;
+    assert_eq!((info.status, info.text().ends_with("2\nab")), (200, true));
+    for path in ["/.hidden/status.sh", "/.hidden/", "/.status.sh"] {
+        let hidden = yard.get(path).await;
+        assert!(hidden.status == 404 && hidden.text() != "no", "{path}");
+    }
     // What is not a file now is not shown as one either.
     std::fs::create_dir(yard.path("folder.sh")).unwrap();
     for (method, path) in [("GET", "/none.sh"), ("GET", "/folder.sh"), ("GET", "/folder.sh/"), ("PUT", "/none.sh")] {
@@ -317,6 +379,55 @@ async fn many_wait_for_their_turn() {
         assert!(reply.text().contains("ok"));
     }
     assert!(began.elapsed() >= Duration::from_millis(600), "four at once, and then four");
+}
+
+#[tokio::test]
+async fn neither_slow_senders_nor_slow_readers_hold_places() {
+    let page = "printf 'Content-Type: text/plain\\n\\n'; head -c 3000000 /dev/zero; echo $$ > pid.tmp; mv pid.tmp pid";
+    let yard = Yard::new(
+        &[
+            ("take.sh", "cat > /dev/null; printf 'Content-Type: text/plain\\n\\nok'"),
+            ("a/page.sh", page),
+            ("b/page.sh", page),
+            ("c/page.sh", page),
+            ("d/page.sh", page),
+            ("here.sh", "printf 'Content-Type: text/plain\\n\\nhere'"),
+        ],
+        None,
+    )
+    .await;
+    // More of them than there are places.
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(yard.addr).await.unwrap();
+        stream.write_all(b"POST /take.sh HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx").await.unwrap();
+        idle.push(stream);
+    }
+    let began = Instant::now();
+    assert_eq!(yard.get("/here.sh").await.text(), "here");
+    assert!(began.elapsed() < PATIENCE, "nobody waits for those who send nothing");
+    for mut stream in idle.drain(..) {
+        let mut raw = Vec::new();
+        stream.read_to_end(&mut raw).await.unwrap();
+        assert_eq!(common::parse(&raw).unwrap().status, 408);
+    }
+    // Their pages are longer than a socket takes, and nobody reads them.
+    for name in ["a", "b", "c", "d"] {
+        let mut stream = TcpStream::connect(yard.addr).await.unwrap();
+        let request = format!("GET /{name}/page.sh HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        idle.push(stream);
+    }
+    for name in ["a", "b", "c", "d"] {
+        assert!(gone(&written(yard.path(&format!("{name}/pid"))).await).await, "it came to its end");
+    }
+    assert_eq!(yard.get("/here.sh").await.text(), "here");
+    for mut stream in idle {
+        let mut raw = Vec::new();
+        stream.read_to_end(&mut raw).await.unwrap();
+        let reply = common::parse(&raw).unwrap();
+        assert!(reply.whole && reply.body.len() == 3_000_000, "and whoever reads later gets all of it");
+    }
 }
 
 /// Plays a FastCGI server: for each request that comes, what it says; None: it closes the connection.

@@ -392,6 +392,8 @@ async fn lengths_and_head() {
             let mut fields = reply.headers.clone();
             // The second between the two, and how a body is cut, which HEAD has none of.
             fields.retain(|name, _| !["date", "transfer-encoding"].contains(&&name[..]));
+            // How long a page becomes is known when it is there.
+            fields.retain(|name, _| name != "content-length" || !path.contains(".sh"));
             fields
         };
         assert_eq!(fields(&head), fields(&get), "{path} {headers:?}");

@@ -49,6 +49,7 @@ pub async fn run(args: ServeArgs, global: &Global, voice: Voice) -> Result<(), F
     .with_context(|| format!("can't serve {}", args.dir.display()))?;
     args.cgi.into_iter().for_each(|runner| programs.cgi(&runner.extension, runner.by));
     args.fastcgi.into_iter().for_each(|runner| programs.fastcgi(&runner.extension, runner.by));
+    programs.listens_on(bound.port());
     args.env.iter().for_each(|(name, value)| programs.variable(name, value));
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let limits =

@@ -53,7 +53,12 @@ impl Place {
 
     /// One of its names begins with a dot.
     pub(crate) fn is_hidden(&self) -> bool {
-        self.names.iter().enumerate().any(|(i, name)| name[0] == b'.' && !(i == 0 && name == b".well-known"))
+        (0..self.names.len()).any(|i| self.hides(i))
+    }
+
+    /// The name `i` does, and all below it is hidden.
+    pub(crate) fn hides(&self, i: usize) -> bool {
+        self.names[i][0] == b'.' && !(i == 0 && self.names[i] == b".well-known")
     }
 
     /// The path as it is written in URLs, with a slash at the end; never two at the beginning, which would name a host.

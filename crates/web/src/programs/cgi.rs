@@ -14,12 +14,14 @@ use bytes::BytesMut;
 use futures_util::stream;
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
+use std::num::NonZeroI32;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -93,6 +95,22 @@ impl Cgi {
     }
 }
 
+/// The process groups of all programs under way; None: no more may begin.
+static UNDER_WAY: Mutex<Option<BTreeSet<NonZeroI32>>> = Mutex::new(Some(BTreeSet::new()));
+
+fn under_way() -> MutexGuard<'static, Option<BTreeSet<NonZeroI32>>> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends all programs, and lets none begin: for who ends this process without letting its servers end in order.
+pub fn end_programs() {
+    // As long as this is held none is waited for, so the numbers are still their own.
+    let mut all = under_way();
+    for pid in all.take().unwrap_or_default() {
+        let _ = Pid::from_raw(pid.get()).map(|pid| kill_process_group(pid, Signal::KILL));
+    }
+}
+
 /// The processes of a program, until they are killed or gone.
 #[derive(Clone, Debug)]
 struct Group(Arc<Mutex<Option<Pid>>>);
@@ -123,6 +141,10 @@ impl Running {
     fn new(child: Child, turn: Turn) -> Self {
         let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
         let group = Group(Arc::new(Mutex::new(pid)));
+        match (&mut *under_way(), pid) {
+            (Some(all), Some(pid)) => drop(all.insert(pid.as_raw_nonzero())),
+            _ => group.kill(),
+        }
         #[expect(
             deprecated,
             reason = "its successor is unsafe; an OwnedFd is what it claims to be for as long as it lives"
@@ -175,7 +197,10 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.group.kill();
         self.tasks.iter().for_each(AbortHandle::abort);
-        *self.group.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let pid = self.group.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(all), Some(pid)) = (&mut *under_way(), pid) {
+            all.remove(&pid.as_raw_nonzero());
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a program prints: a few headers, an empty line, and the page (RFC 3875, section 6).
 
-use super::{Fed, ProgramError};
+use super::spool::Room;
+use super::{Fed, ProgramError, relay};
+use crate::hops::is_hop;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -11,17 +13,8 @@ use std::time::Duration;
 
 /// Bytes of a program's headers.
 const HEAD_MAX: usize = 64 << 10;
-/// Headers that belong to the connection, which is ours.
-const OURS: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// A program's headers.
+const HEADERS_MAX: usize = 500;
 
 /// What a program prints, as it comes. Dropping it ends the program.
 pub(super) type Output = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
@@ -35,7 +28,7 @@ pub(super) enum OutputError {
     Nothing,
     #[error("its answer has no header, or one that is none: {0:?}")]
     Header(String),
-    #[error("its headers are longer than {HEAD_MAX} bytes")]
+    #[error("its headers are longer than {HEAD_MAX} bytes, or more than {HEADERS_MAX}")]
     Long,
     #[error("it can't be read: {0}")]
     Read(io::Error),
@@ -50,18 +43,21 @@ pub(super) enum Answer {
 
 /// Reads the headers, and lets the page stream.
 pub(super) async fn respond(
+    name: &str,
     mut output: Output,
     fed: &Fed,
     patience: Duration,
     head: bool,
+    room: Room,
 ) -> Result<Answer, ProgramError> {
-    let (mut first, mut heard) = (Vec::new(), 0);
+    let (mut first, mut heard, mut lines) = (Vec::new(), 0, Lines::default());
     let body_at = loop {
-        if let Some(at) = end_of_head(&first) {
-            break at;
-        }
-        if first.len() > HEAD_MAX {
+        let end = lines.end_of_head(&first);
+        if end.unwrap_or(first.len()) > HEAD_MAX {
             return Err(OutputError::Long.into());
+        }
+        if let Some(at) = end {
+            break at;
         }
         match tokio::time::timeout(patience, output.next()).await {
             // It is still being told.
@@ -77,7 +73,6 @@ pub(super) async fn respond(
     if let Some(path) = parsed.elsewhere {
         return Ok(Answer::Elsewhere(path));
     }
-    let rest = Bytes::from(first.split_off(body_at));
     let none = matches!(parsed.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let body = if head || none {
         // It may still have work to do.
@@ -85,17 +80,8 @@ pub(super) async fn respond(
         // How long the page would have been nobody knows.
         if none { Body::empty() } else { Body::from_stream(stream::empty::<io::Result<Bytes>>()) }
     } else {
-        let first = stream::iter((!rest.is_empty()).then_some(Ok::<_, io::Error>(rest)));
-        let rest = stream::unfold(Some(output), move |output| async move {
-            let mut output = output?;
-            match tokio::time::timeout(patience, output.next()).await {
-                Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(output))),
-                Ok(Some(Err(error))) => Some((Err(error), None)),
-                Ok(None) => None,
-                Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
-            }
-        });
-        Body::from_stream(first.chain(rest))
+        let length = parsed.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        relay::page(name, first.split_off(body_at), output, length, patience, room)
     };
     let mut response = Response::new(body);
     *response.status_mut() = parsed.status;
@@ -116,16 +102,28 @@ struct Parsed {
     elsewhere: Option<String>,
 }
 
-/// Where the page begins: behind the first empty line, whichever way lines end.
-fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    let mut line = 0;
-    for (at, _) in bytes.iter().enumerate().filter(|(_, b)| **b == b'\n') {
-        if matches!(&bytes[line..at], b"" | b"\r") {
-            return Some(at + 1);
+/// The lines of a head, as far as they are here.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Where the last one begins.
+    line: usize,
+    /// How far was looked.
+    seen: usize,
+}
+
+impl Lines {
+    /// Where the page begins: behind the first empty line, whichever way lines end. `bytes` are those of the last time, and more.
+    fn end_of_head(&mut self, bytes: &[u8]) -> Option<usize> {
+        while let Some(at) = bytes[self.seen..].iter().position(|b| *b == b'\n') {
+            let end = self.seen + at;
+            if matches!(&bytes[self.line..end], b"" | b"\r") {
+                return Some(end + 1);
+            }
+            (self.line, self.seen) = (end + 1, end + 1);
         }
-        line = at + 1;
+        self.seen = bytes.len();
+        None
     }
-    None
 }
 
 fn parse(head: &[u8]) -> Result<Parsed, OutputError> {
@@ -144,8 +142,11 @@ fn parse(head: &[u8]) -> Result<Parsed, OutputError> {
             status = Some(code.filter(|c| (200..600).contains(&c.as_u16())).ok_or_else(wrong)?);
         } else if name == header::CONTENT_LENGTH && (!is_length(value.as_bytes()) || headers.contains_key(&name)) {
             return Err(wrong());
-        } else if !OURS.contains(&name.as_str()) {
+        } else if !is_hop(&name) {
             headers.append(name, value);
+        }
+        if headers.len() > HEADERS_MAX {
+            return Err(OutputError::Long);
         }
     }
     if headers.is_empty() && status.is_none() {
@@ -174,11 +175,26 @@ mod tests {
 
     #[test]
     fn heads_end_at_the_first_empty_line() {
-        assert_eq!(end_of_head(b"A: b\n\nx"), Some(6));
-        assert_eq!(end_of_head(b"A: b\r\n\r\nx"), Some(8));
-        assert_eq!(end_of_head(b"A: b\r\n\nx"), Some(7));
-        assert_eq!(end_of_head(b"\nx"), Some(1));
-        assert_eq!(end_of_head(b"A: b\n"), None);
+        for (text, end) in [
+            ("A: b\n\nx", Some(6)),
+            ("A: b\r\n\r\nx", Some(8)),
+            ("A: b\r\n\nx", Some(7)),
+            ("\nx", Some(1)),
+            ("A: b\n", None),
+        ] {
+            assert_eq!(Lines::default().end_of_head(text.as_bytes()), end, "{text:?}");
+            // The same, byte by byte.
+            let mut lines = Lines::default();
+            let found = (0..=text.len()).find_map(|len| lines.end_of_head(&text.as_bytes()[..len]));
+            assert_eq!(found, end, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn headers_have_a_limit() {
+        let names = |count: usize| (0..count).fold(String::new(), |all, n| all + &format!("x{n}: y\n"));
+        assert!(parse(names(HEADERS_MAX).as_bytes()).is_ok());
+        assert!(matches!(parse(names(HEADERS_MAX + 1).as_bytes()), Err(OutputError::Long)));
     }
 
     #[test]

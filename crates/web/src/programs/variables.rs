@@ -1,27 +1,22 @@
-//! What a program is told of its request (RFC 3875, section 4.1), and the length of a body that did not say its own.
+//! What a program is told of its request (RFC 3875, section 4.1).
 
-use super::{ProgramError, ProgramLimits, Script};
+use super::Script;
 use crate::auth::User;
-use crate::body::{self, OpenFile, Segment, part};
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderName, header, request};
+use crate::hops::{is_hop, is_sound};
+use axum::http::{HeaderName, header, request};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// Bytes of a body that wait in memory until its length is known.
-const IN_MEMORY_MAX: usize = 256 << 10;
-
 /// Names and values, sorted by name.
 pub(super) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Says everything about a request.
+/// Says everything about a request, which came to the port `at` if that is known.
 pub(super) fn of(
     script: &Script,
     root: &Path,
+    at: Option<u16>,
     parts: &request::Parts,
     from: SocketAddr,
     length: Option<u64>,
@@ -29,15 +24,14 @@ pub(super) fn of(
     let mut all = Variables::new();
     let mut set = |name: &str, value: &[u8]| drop(all.insert(name.into(), value.to_vec()));
     let header = |name: HeaderName| parts.headers.get(name).map(|v| v.as_bytes()).unwrap_or_default();
-    let host = match parts.uri.authority() {
-        // The target's own counts (RFC 9112, section 3.2.2).
-        Some(authority) => authority.as_str().to_owned(),
-        None => String::from_utf8_lossy(header(header::HOST)).into_owned(),
-    };
+    // What the target says of it counts, and is there by now.
+    let host = String::from_utf8_lossy(header(header::HOST));
+    // In brackets there may be colons, too.
     let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if port.parse::<u16>().is_ok() => (name, port),
-        _ => (&host[..], "80"),
+        Some((name, port)) if !port.ends_with(']') => (name, port),
+        _ => (&host[..], ""),
     };
+    let port = at.or_else(|| port.parse().ok()).unwrap_or(80).to_string();
     set("GATEWAY_INTERFACE", b"CGI/1.1");
     set("SERVER_SOFTWARE", concat!("shoal/", env!("CARGO_PKG_VERSION")).as_bytes());
     set("SERVER_PROTOCOL", format!("{:?}", parts.version).as_bytes());
@@ -79,69 +73,11 @@ pub(super) fn of(
     all
 }
 
-/// `HTTP_...`, but for headers that are told otherwise, that belong to the connection, or that programs would take for something
-/// else: `Proxy` for the proxy that they are to use, a name with an underscore for the one with a dash.
+/// `HTTP_...`, but for headers that are told otherwise, that belong to the connection, or that programs would take for something else.
 fn variable(name: &HeaderName) -> Option<Vec<u8>> {
-    let plain = name.as_str();
-    let told = matches!(plain, "content-type" | "content-length");
-    let connection = matches!(plain, "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade");
-    // Some make an underscore of a dot and of other signs, too.
-    let sound = plain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if told || connection || plain == "proxy" || !sound {
+    let told = *name == header::CONTENT_TYPE || *name == header::CONTENT_LENGTH;
+    if told || is_hop(name) || !is_sound(name) {
         return None;
     }
-    Some(format!("HTTP_{}", plain.to_ascii_uppercase().replace('-', "_")).into_bytes())
-}
-
-/// What the body says of its length.
-pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// A body whose length is known: programs are told it before the first byte. One that does not say its own is collected, within
-/// the limit; what is long waits in a file without a name.
-pub(super) async fn sized(
-    parts: &request::Parts,
-    mut body: Body,
-    limits: &ProgramLimits,
-) -> Result<(Body, Option<u64>), ProgramError> {
-    if let Some(length) = content_length(&parts.headers) {
-        return Ok((body, Some(length)));
-    }
-    if !parts.headers.contains_key(header::TRANSFER_ENCODING) {
-        return Ok((Body::empty(), None));
-    }
-    let (mut waiting, mut spool, mut length) = (Vec::new(), None, 0);
-    while let Some(bytes) = next(&mut body, limits).await? {
-        length += bytes.len() as u64;
-        if length > limits.body {
-            return Err(ProgramError::Large(limits.body));
-        }
-        waiting.extend_from_slice(&bytes);
-        if waiting.len() >= IN_MEMORY_MAX {
-            spool = Some(write(spool, std::mem::take(&mut waiting)).await.map_err(ProgramError::Spool)?);
-        }
-    }
-    if spool.is_none() {
-        return Ok((Body::from(waiting), Some(length)));
-    }
-    let file = write(spool, waiting).await.map_err(ProgramError::Spool)?;
-    Ok((body::of(OpenFile(file), vec![Segment::Range(0..length)]), Some(length)))
-}
-
-/// Writes to the file, which is made if there is none yet.
-async fn write(file: Option<File>, bytes: Vec<u8>) -> io::Result<File> {
-    let write = move || {
-        let mut file = file.map_or_else(tempfile::tempfile, Ok)?;
-        file.write_all(&bytes).map(|()| file)
-    };
-    tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
-}
-
-async fn next(body: &mut Body, limits: &ProgramLimits) -> Result<Option<Bytes>, ProgramError> {
-    match tokio::time::timeout(limits.patience, part(body)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(ProgramError::Body(error.to_string())),
-        Err(_) => Err(ProgramError::Body("it stopped arriving".into())),
-    }
+    Some(format!("HTTP_{}", name.as_str().to_ascii_uppercase().replace('-', "_")).into_bytes())
 }

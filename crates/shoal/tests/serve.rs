@@ -1,0 +1,53 @@
+//! The web server as people run it.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
+mod common;
+
+use common::Place;
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// What a file says, once it does.
+fn written(path: &Path) -> String {
+    for _ in 0..1_000 {
+        match fs::read_to_string(path) {
+            Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
+            _ => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    panic!("{} was not written", path.display());
+}
+
+#[test]
+fn who_presses_ctrl_c_twice_leaves_no_program_behind() {
+    let place = Place::new();
+    fs::create_dir(place.path("www")).unwrap();
+    fs::write(place.path("www/a.sh"), "sleep 1000 & echo $! > pid.tmp; mv pid.tmp pid; wait").unwrap();
+    let mut serve = place.start(&["serve", "www", "--listen", "127.0.0.1:0", "--cgi", "sh=sh"]);
+    let addr = serve.event("listening")["http"].as_str().unwrap().to_owned();
+    let mut stream = TcpStream::connect(&addr).unwrap();
+    stream.write_all(b"GET /a.sh HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let pid = written(&place.path("www/pid"));
+    serve.signal("INT");
+    // It waits for the answer, and takes no more connections.
+    for _ in 0..200 {
+        if TcpStream::connect(&addr).is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    serve.signal("INT");
+    assert_eq!(serve.end(), Some(130));
+    let alive = || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    for _ in 0..500 {
+        if !alive() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the program is still there");
+}
