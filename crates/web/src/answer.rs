@@ -1,9 +1,10 @@
 //! The responses: headers and bodies.
 
-use crate::body::{self, InMemory, Segment, Source};
+use crate::body::{self, Segment, Source};
 use crate::conditions::{self, Verdict, Version};
 use crate::content::{Content, ContentError, Reader};
 use crate::item::Item;
+use crate::promise::Outbox;
 use crate::range::{self, Asked};
 use axum::body::{Body, Bytes};
 use axum::http::header::{self, HeaderValue};
@@ -134,7 +135,7 @@ pub(crate) fn torrent(item: &Item, headers: &HeaderMap) -> Response {
         .header(header::CACHE_CONTROL, "no-cache")
         .header(header::CONTENT_DISPOSITION, disposition("attachment", &format!("{}.torrent", item.name)));
     let facts = Facts { version, kind, len: item.torrent.len() as u64 };
-    deliver(headers, builder, &facts, InMemory(item.torrent.clone()))
+    deliver(headers, builder, &facts, item.torrent.clone())
 }
 
 /// The Metalink of an item; None: it can't have one.
@@ -152,7 +153,7 @@ pub(crate) fn metalink(item: &Item, metalink: Option<Metalink>, headers: &Header
         .header(header::CONTENT_DISPOSITION, disposition("attachment", &format!("{}.meta4", item.name)));
     let kind = HeaderValue::from_static(base::metalink::MEDIA_TYPE);
     let facts = Facts { version, kind, len: text.len() as u64 };
-    deliver(headers, builder, &facts, InMemory(text))
+    deliver(headers, builder, &facts, text)
 }
 
 /// Whether all files of an item look as they did when they were hashed.
@@ -181,6 +182,7 @@ pub(crate) async fn content(
     content: Content,
     headers: &HeaderMap,
     download: bool,
+    outbox: Option<&Outbox>,
 ) -> Result<Response, ContentError> {
     let (len, path, modified) = match content {
         Content::File(index) => {
@@ -200,7 +202,8 @@ pub(crate) async fn content(
     let Ok(opened) = opened else { return Ok(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is closing")) };
     let name = path.rsplit('/').next().unwrap_or(&path);
     let builder = file_headers(&kind, name, download);
-    Ok(deliver(headers, builder, &Facts { version, kind, len }, opened?))
+    let source = Source::Stored(Arc::new(opened?), outbox.cloned());
+    Ok(deliver(headers, builder, &Facts { version, kind, len }, source))
 }
 
 /// What is said of every file that is shared.
@@ -224,7 +227,13 @@ pub(crate) struct Facts {
 }
 
 /// Answers with what the conditions and ranges of a request leave of a source; `builder` has headers of its own already.
-pub(crate) fn deliver(headers: &HeaderMap, builder: response::Builder, facts: &Facts, source: impl Source) -> Response {
+pub(crate) fn deliver(
+    headers: &HeaderMap,
+    builder: response::Builder,
+    facts: &Facts,
+    source: impl Into<Source>,
+) -> Response {
+    let source = source.into();
     let len = facts.len;
     let builder = builder.header(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     let range = match conditions::judge(headers, &facts.version) {

@@ -245,7 +245,7 @@ pub struct Guarded<H> {
 impl<H: Handler> Handler for Guarded<H> {
     async fn answer(&self, mut request: Request, from: SocketAddr) -> Response {
         let Some(auth) = &self.auth else { return self.handler.answer(request, from).await };
-        match auth.judge(request.headers(), from.ip()).await {
+        match Box::pin(auth.judge(request.headers(), from.ip())).await {
             Verdict::Known(name) => {
                 let user = User(name);
                 // RFC 3875, section 4.1.18: what was judged here is not for programs.

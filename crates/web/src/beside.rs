@@ -19,7 +19,7 @@ pub struct WithSite<H> {
 impl<H: Handler> Handler for WithSite<H> {
     async fn answer(&self, request: Request, from: SocketAddr) -> Response {
         match &self.site {
-            Some(site) if Site::has(request.uri().path()) => site.answer(request, from).await,
+            Some(site) if Site::has(request.uri().path()) => Box::pin(site.answer(request, from)).await,
             _ => self.handler.answer(request, from).await,
         }
     }

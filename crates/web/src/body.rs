@@ -3,79 +3,75 @@
 use crate::promise::{self, Outbox};
 use axum::body::{Body, Bytes, HttpBody as _};
 use futures_util::stream;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt::Debug;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// Bytes read from disk at once, by a thread that may block.
-pub(crate) const CHUNK: u64 = 512 << 10;
+const CHUNK: u64 = 512 << 10;
 
-/// What can be sent in parts.
-pub(crate) trait Source: Send + 'static {
-    /// The first bytes of `range`, which is not empty: at least one, about [`CHUNK`] at most. Blocking.
+/// What is kept where reading may take time.
+pub(crate) trait Stored: Debug + Send + Sync + 'static {
+    /// Reads what can be had from `at` on without waiting for a disk.
     ///
     /// # Errors
-    /// If they can't be had; the response breaks off then, which every client notices.
-    fn read(&mut self, range: Range<u64>) -> io::Result<Bytes>;
+    /// If it can't be read, or is shorter than it was.
+    fn read_at_once(&self, at: u64, into: &mut [u8]) -> io::Result<Read>;
 
-    /// A body of these parts that needs no memory, where the source has one.
-    fn promised(self, segments: VecDeque<Segment>) -> Result<Body, (Self, VecDeque<Segment>)>
-    where
-        Self: Sized,
-    {
-        Err((self, segments))
-    }
-
-    /// Reading takes no time: no thread that may block is needed.
-    fn is_quick(&self) -> bool {
-        false
-    }
+    /// Fills `into` from `at` on, however long that takes.
+    ///
+    /// # Errors
+    /// If it can't be read, or is shorter than it was.
+    fn read_slowly(&self, at: u64, into: &mut [u8]) -> io::Result<()>;
 }
 
-/// An open file.
+/// What came of reading.
 #[derive(Debug)]
-pub(crate) struct OpenFile(pub(crate) File);
+pub(crate) enum Read {
+    /// So many bytes, at least one.
+    Bytes(usize),
+    /// The disk would have to be waited for.
+    Slow,
+}
 
-impl Source for OpenFile {
-    fn read(&mut self, range: Range<u64>) -> io::Result<Bytes> {
-        read(&self.0, range)
+impl Stored for File {
+    fn read_at_once(&self, at: u64, into: &mut [u8]) -> io::Result<Read> {
+        loop {
+            match preadv2(self, &mut [IoSliceMut::new(into)], at, ReadWriteFlags::NOWAIT) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => return Ok(Read::Bytes(n)),
+                Err(Errno::INTR) => {}
+                // Not every file system can tell.
+                Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(Read::Slow),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn read_slowly(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        self.read_exact_at(into, at)
     }
 }
 
-fn read(file: &File, range: Range<u64>) -> io::Result<Bytes> {
-    let mut chunk = vec![0; (range.end - range.start).min(CHUNK) as usize];
-    file.read_exact_at(&mut chunk, range.start)?;
-    Ok(chunk.into())
-}
-
-/// An open file that goes out through the socket's own buffer.
+/// Where a body's bytes come from.
 #[derive(Debug)]
-pub(crate) struct FileTo(pub(crate) File, pub(crate) Outbox);
-
-impl Source for FileTo {
-    fn read(&mut self, range: Range<u64>) -> io::Result<Bytes> {
-        read(&self.0, range)
-    }
-
-    fn promised(self, segments: VecDeque<Segment>) -> Result<Body, (Self, VecDeque<Segment>)> {
-        Ok(promise::body(self.1, self.0, segments))
-    }
+pub(crate) enum Source {
+    /// They are here.
+    Memory(Bytes),
+    /// They are read on the way: by the socket that this is the outbox of, once it has room, or else by threads that may block.
+    Stored(Arc<dyn Stored>, Option<Outbox>),
 }
 
-/// What is in memory.
-#[derive(Debug)]
-pub(crate) struct InMemory(pub(crate) Bytes);
-
-impl Source for InMemory {
-    fn read(&mut self, range: Range<u64>) -> io::Result<Bytes> {
-        Ok(self.0.slice(range.start as usize..range.end as usize))
-    }
-
-    fn is_quick(&self) -> bool {
-        true
+impl From<Bytes> for Source {
+    fn from(bytes: Bytes) -> Self {
+        Source::Memory(bytes)
     }
 }
 
@@ -102,59 +98,62 @@ pub(crate) fn len(segments: &[Segment]) -> u64 {
     segments.iter().map(Segment::len).sum()
 }
 
-struct State<S> {
-    source: S,
-    left: VecDeque<Segment>,
-}
-
-impl<S: Source> State<S> {
-    fn next(&mut self) -> io::Result<Bytes> {
-        match self.left.pop_front() {
-            Some(Segment::Text(text)) => Ok(text.into()),
-            Some(Segment::Range(range)) => {
-                let bytes = self.source.read(range.clone())?;
-                let from = range.start + bytes.len() as u64;
-                if from < range.end {
-                    self.left.push_front(Segment::Range(from..range.end));
-                }
-                Ok(bytes)
-            }
-            None => Ok(Bytes::new()),
-        }
-    }
-}
-
 /// The segments one after the other.
-pub(crate) fn of(source: impl Source, segments: Vec<Segment>) -> Body {
-    let left: VecDeque<Segment> = segments.into_iter().filter(|s| s.len() > 0).collect();
-    let (mut source, mut left) = match source.promised(left) {
-        Ok(body) => return body,
-        Err(parts) => parts,
-    };
-    if source.is_quick() {
-        let mut one = State { source, left };
-        if one.left.len() == 1 {
-            return one
-                .next()
-                .map_or_else(|error| Body::from_stream(stream::iter([Err::<Bytes, _>(error)])), Body::from);
-        }
-        (source, left) = (one.source, one.left);
-    }
-    Body::from_stream(stream::unfold(Some(State { source, left }), |state| async {
-        let mut state = state.filter(|s| !s.left.is_empty())?;
-        let read = tokio::task::spawn_blocking(move || {
-            let chunk = state.next();
-            (state, chunk)
-        });
-        Some(match read.await {
-            Ok((state, Ok(chunk))) => (Ok(chunk), Some(state)),
-            Ok((_, Err(error))) => {
-                tracing::warn!("a response breaks off: {error}");
-                (Err(error), None)
+pub(crate) fn of(source: Source, mut segments: Vec<Segment>) -> Body {
+    segments.retain(|segment| segment.len() > 0);
+    match source {
+        Source::Memory(bytes) => {
+            let mut parts = segments.into_iter().map(move |segment| match segment {
+                Segment::Text(text) => Bytes::from(text),
+                Segment::Range(range) => bytes.slice(range.start as usize..range.end as usize),
+            });
+            match parts.len() {
+                0 | 1 => parts.next().map(Body::from).unwrap_or_default(),
+                _ => Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>))),
             }
-            Err(stopped) => (Err(io::Error::other(stopped)), None),
-        })
-    }))
+        }
+        Source::Stored(stored, Some(outbox)) => promise::body(outbox, stored, segments.into()),
+        Source::Stored(stored, None) => Body::from_stream(stream::unfold(Some(segments.into()), move |left| {
+            let stored = stored.clone();
+            async move {
+                let mut left: VecDeque<Segment> = left.filter(|left: &VecDeque<_>| !left.is_empty())?;
+                let read = tokio::task::spawn_blocking(move || (next(&*stored, &mut left), left));
+                Some(match read.await {
+                    Ok((Ok(chunk), left)) => (Ok(chunk), Some(left)),
+                    Ok((Err(error), _)) => {
+                        tracing::warn!("a response breaks off: {error}");
+                        (Err(error), None)
+                    }
+                    Err(stopped) => (Err(io::Error::other(stopped)), None),
+                })
+            }
+        })),
+    }
+}
+
+/// Takes the first bytes off what is left: about [`CHUNK`] at most.
+fn next(stored: &dyn Stored, left: &mut VecDeque<Segment>) -> io::Result<Bytes> {
+    Ok(match take(left, CHUNK) {
+        None => Bytes::new(),
+        Some(Segment::Text(text)) => text.into(),
+        Some(Segment::Range(range)) => {
+            let mut chunk = vec![0; (range.end - range.start) as usize];
+            stored.read_slowly(range.start, &mut chunk)?;
+            chunk.into()
+        }
+    })
+}
+
+/// Takes the first segment off what is left, or the first `most` bytes of a range.
+pub(crate) fn take(left: &mut VecDeque<Segment>, most: u64) -> Option<Segment> {
+    match left.pop_front()? {
+        Segment::Range(range) if range.end - range.start > most => {
+            let middle = range.start + most;
+            left.push_front(Segment::Range(middle..range.end));
+            Some(Segment::Range(range.start..middle))
+        }
+        segment => Some(segment),
+    }
 }
 
 /// The next part of a body; None at its end.
@@ -169,5 +168,28 @@ pub(crate) async fn part(body: &mut Body) -> Result<Option<Bytes>, axum::Error> 
             Some(Err(error)) => return Err(error),
             None => return Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_at_once_is_the_file_or_nothing() {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, b"0123456789").unwrap();
+        let mut into = [0; 4];
+        let slowly = |at, len| {
+            let mut into = vec![0; len];
+            file.read_slowly(at, &mut into).map(|()| into)
+        };
+        match file.read_at_once(8, &mut into).unwrap() {
+            Read::Bytes(n) => assert_eq!(&into[..n], b"89"),
+            Read::Slow => assert_eq!(slowly(8, 2).unwrap(), b"89"),
+        }
+        assert_eq!(slowly(1, 4).unwrap(), b"1234");
+        assert!(slowly(8, 3).is_err(), "shorter than it was");
+        assert!(matches!(file.read_at_once(10, &mut into), Err(_) | Ok(Read::Slow)));
     }
 }

@@ -5,15 +5,12 @@
 //! meets such a file in the middle breaks off, which every client notices.
 
 use crate::beneath::open_file;
-use crate::body::{CHUNK, Source};
+use crate::body::{Read, Stored};
 use crate::item::Item;
 use crate::tar;
-use axum::body::Bytes;
 use std::fs::File;
 use std::io;
-use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +39,45 @@ pub(crate) enum ContentError {
 pub(crate) struct Reader {
     item: Arc<Item>,
     content: Content,
-    open: Option<(usize, File)>,
+    open: Mutex<Option<(usize, Arc<File>)>>,
 }
 
-impl Source for Reader {
-    fn read(&mut self, range: Range<u64>) -> io::Result<Bytes> {
-        self.next(range).map_err(|error| io::Error::other(format!("{}: {error}", self.item.name)))
+impl Stored for Reader {
+    fn read_at_once(&self, at: u64, into: &mut [u8]) -> io::Result<Read> {
+        match self.part(at, into.len() as u64) {
+            tar::Part::Bytes(bytes) => {
+                into[..bytes.len()].copy_from_slice(&bytes);
+                Ok(Read::Bytes(bytes.len()))
+            }
+            tar::Part::File { file: index, range } => {
+                let Some(file) = self.opened(index) else { return Ok(Read::Slow) };
+                let into = &mut into[..(range.end - range.start) as usize];
+                let read = file.read_at_once(range.start, into).map_err(shortened).and_then(|read| {
+                    self.look(index, &file)?;
+                    Ok(read)
+                });
+                read.map_err(|error| self.named(error))
+            }
+        }
+    }
+
+    fn read_slowly(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        self.fill(at, into).map_err(|error| self.named(error))
+    }
+}
+
+/// It can only have become shorter.
+fn shortened(error: io::Error) -> ContentError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => ContentError::Changed,
+        _ => ContentError::Read(error),
     }
 }
 
 impl Reader {
     /// Opens the file, or looks at all of them: blocking.
     pub(crate) fn open(item: Arc<Item>, content: Content) -> Result<Self, ContentError> {
-        let mut reader = Reader { item, content, open: None };
+        let reader = Reader { item, content, open: Mutex::default() };
         match content {
             Content::File(file) => reader.file(file).map(drop)?,
             Content::Tar => reader.look_at_all()?,
@@ -63,31 +86,37 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The next bytes, at least one.
-    fn next(&mut self, left: Range<u64>) -> Result<Bytes, ContentError> {
-        let mut chunk = Vec::new();
-        let want = (left.end - left.start).min(CHUNK);
-        while (chunk.len() as u64) < want {
-            let max = want - chunk.len() as u64;
-            let before = chunk.len();
-            match self.part(left.start + before as u64, max) {
-                tar::Part::Bytes(bytes) => chunk.extend(bytes),
-                tar::Part::File { file, range } => {
-                    chunk.resize(before + (range.end - range.start) as usize, 0);
-                    self.file(file)?.read_exact_at(&mut chunk[before..], range.start).map_err(|e| match e.kind() {
-                        io::ErrorKind::UnexpectedEof => ContentError::Changed,
-                        _ => ContentError::Read(e),
-                    })?;
+    fn named(&self, error: ContentError) -> io::Error {
+        io::Error::other(format!("{}: {error}", self.item.name))
+    }
+
+    fn fill(&self, at: u64, into: &mut [u8]) -> Result<(), ContentError> {
+        let mut done = 0;
+        while done < into.len() {
+            let left = &mut into[done..];
+            done += match self.part(at + done as u64, left.len() as u64) {
+                tar::Part::Bytes(bytes) => {
+                    left[..bytes.len()].copy_from_slice(&bytes);
+                    bytes.len()
                 }
-            }
+                tar::Part::File { file: index, range } => {
+                    let left = &mut left[..(range.end - range.start) as usize];
+                    let file = self.file(index)?;
+                    file.read_slowly(range.start, left).map_err(shortened)?;
+                    self.look(index, &file)?;
+                    left.len()
+                }
+            };
         }
-        // Once more: what was just read may have been written meanwhile.
-        if let Some((file, open)) = &self.open
-            && !self.item.files[*file].is_unchanged(&open.metadata()?)
-        {
-            return Err(ContentError::Changed);
+        Ok(())
+    }
+
+    /// What was just read may have been written meanwhile.
+    fn look(&self, index: usize, file: &File) -> Result<(), ContentError> {
+        match self.item.files[index].is_unchanged(&file.metadata()?) {
+            true => Ok(()),
+            false => Err(ContentError::Changed),
         }
-        Ok(Bytes::from(chunk))
     }
 
     fn part(&self, from: u64, max: u64) -> tar::Part {
@@ -98,16 +127,24 @@ impl Reader {
         }
     }
 
+    /// The file, if it is the one that is open.
+    fn opened(&self, index: usize) -> Option<Arc<File>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().filter(|(open, _)| *open == index).map(|(_, file)| file.clone())
+    }
+
     /// The file, open and unchanged.
-    fn file(&mut self, index: usize) -> Result<&File, ContentError> {
-        let entry = &self.item.files[index];
-        if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
-            self.open = Some((index, open_file(&self.item.root, &entry.disk)?));
-        }
-        match &self.open {
-            Some((_, file)) if entry.is_unchanged(&file.metadata()?) => Ok(file),
-            _ => Err(ContentError::Changed),
-        }
+    fn file(&self, index: usize) -> Result<Arc<File>, ContentError> {
+        let file = match self.opened(index) {
+            Some(file) => file,
+            None => {
+                let file = Arc::new(open_file(&self.item.root, &self.item.files[index].disk)?);
+                *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some((index, file.clone()));
+                file
+            }
+        };
+        self.look(index, &file)?;
+        Ok(file)
     }
 
     /// Before a stream of many files begins: it should not break off for what is known now.

@@ -11,7 +11,7 @@ mod put;
 
 use crate::answer::{self, Facts, kind};
 use crate::beneath::Root;
-use crate::body::{FileTo, InMemory, OpenFile, Source};
+use crate::body::Source;
 use crate::conditions::Version;
 use crate::promise::Outbox;
 use crate::serve::Handler;
@@ -135,7 +135,9 @@ impl Folder {
     pub(crate) async fn act(&self, parts: &request::Parts, body: Body) -> Response {
         match &self.0.writing {
             Some(writing) if parts.method == Method::PUT => match Place::parse(parts.uri.path()) {
-                Some(place) if !place.is_hidden() => writing.put(&self.0.root, &place, &parts.headers, body).await,
+                Some(place) if !place.is_hidden() => {
+                    Box::pin(writing.put(&self.0.root, &place, &parts.headers, body)).await
+                }
                 _ => answer::refuse(StatusCode::FORBIDDEN, "nothing can be written there"),
             },
             _ if parts.method == Method::HEAD => {
@@ -244,21 +246,19 @@ impl Inner {
         let kind = kind(&path.to_string_lossy());
         let facts = Facts { version: version(metadata), kind, len: metadata.len() };
         if facts.len > SMALL {
-            return Ok(match parts.extensions.get::<Outbox>() {
-                Some(outbox) => present(&parts.headers, varies, coding, &facts, FileTo(file, outbox.clone())),
-                None => present(&parts.headers, varies, coding, &facts, OpenFile(file)),
-            });
+            let source = Source::Stored(Arc::new(file), parts.extensions.get::<Outbox>().cloned());
+            return Ok(present(&parts.headers, varies, coding, &facts, source));
         }
         let mut bytes = Vec::with_capacity(facts.len as usize);
         file.take(facts.len).read_to_end(&mut bytes)?;
         // One that has become shorter since it was opened has the length that it has.
         let facts = Facts { len: bytes.len() as u64, ..facts };
-        Ok(present(&parts.headers, varies, coding, &facts, InMemory(bytes.into())))
+        Ok(present(&parts.headers, varies, coding, &facts, Source::Memory(bytes.into())))
     }
 }
 
 /// One form of a file; whether there are others, too, caches must know.
-fn present(headers: &HeaderMap, varies: bool, coding: Option<&Coding>, facts: &Facts, source: impl Source) -> Response {
+fn present(headers: &HeaderMap, varies: bool, coding: Option<&Coding>, facts: &Facts, source: Source) -> Response {
     let mut builder = axum::http::Response::builder();
     if varies {
         builder = builder.header(header::VARY, "accept-encoding");

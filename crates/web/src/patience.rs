@@ -1,8 +1,8 @@
 //! The socket of a client: writing fails once nothing could be written for a while, and promised bytes of files are fetched here.
 
-use crate::promise::{CHUNK, Next, Outbox, Promised, Read, read_at_once, read_slowly};
+use crate::body::{Read, Stored};
+use crate::promise::{CHUNK, Next, Outbox, Promised};
 use std::cell::RefCell;
-use std::fs::File;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -45,14 +45,14 @@ pub(crate) struct Patient {
     slow: Slow,
 }
 
-/// Bytes of a file that a disk had to be waited for.
+/// Bytes that a disk had to be waited for.
 #[derive(Debug, Default)]
 enum Slow {
     #[default]
     None,
     Reading(JoinHandle<io::Result<Vec<u8>>>),
-    /// They are of this file, and begin there.
-    Here(Arc<File>, u64, Vec<u8>),
+    /// They are of this, and begin there.
+    Here(Arc<dyn Stored>, u64, Vec<u8>),
 }
 
 impl Patient {
@@ -100,7 +100,7 @@ impl Patient {
         }
     }
 
-    /// Sends what comes before, which is short, and bytes of a file.
+    /// Sends what comes before, which is short, and what was promised.
     fn promised(
         &mut self,
         cx: &mut Context<'_>,
@@ -116,7 +116,7 @@ impl Patient {
                     let stream = Pin::new(&mut self.stream);
                     let sent = BUFFER.with_borrow_mut(|buffer| {
                         let head = joined(before, &mut buffer[..TOGETHER]).unwrap_or(0);
-                        match read_at_once(&promised.file, at, &mut buffer[head..head + want])? {
+                        match promised.stored.read_at_once(at, &mut buffer[head..head + want])? {
                             Read::Bytes(n) => stream.poll_write(cx, &buffer[..head + n]).map_ok(Some),
                             Read::Slow => Poll::Ready(Ok(None)),
                         }
@@ -124,17 +124,21 @@ impl Patient {
                     if let Some(sent) = ready!(sent)? {
                         return Poll::Ready(Ok(sent));
                     }
-                    let file = promised.file.clone();
-                    self.slow = Slow::Reading(tokio::task::spawn_blocking(move || read_slowly(&file, at, want)));
+                    let stored = promised.stored.clone();
+                    let read = move || {
+                        let mut bytes = vec![0; want];
+                        stored.read_slowly(at, &mut bytes).map(|()| bytes)
+                    };
+                    self.slow = Slow::Reading(tokio::task::spawn_blocking(read));
                 }
                 Slow::Reading(reading) => {
                     let read = ready!(Pin::new(reading).poll(cx));
                     self.slow = Slow::None;
-                    self.slow = Slow::Here(promised.file.clone(), at, read.map_err(io::Error::other)??);
+                    self.slow = Slow::Here(promised.stored.clone(), at, read.map_err(io::Error::other)??);
                 }
-                Slow::Here(file, from, bytes) => {
+                Slow::Here(stored, from, bytes) => {
                     // The next answer on this connection may be of another file.
-                    let same = Arc::ptr_eq(file, &promised.file);
+                    let same = Arc::ptr_eq(stored, &promised.stored);
                     let rest = at
                         .checked_sub(*from)
                         .filter(|_| same)
@@ -202,6 +206,7 @@ impl AsyncWrite for Patient {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use tokio::io::AsyncWriteExt as _;
 
     #[test]
@@ -232,12 +237,13 @@ mod tests {
 
     async fn sent(file: File, promises: &[(u64, usize)]) -> io::Result<Vec<u8>> {
         let file = Arc::new(file);
+        let file: Arc<dyn Stored> = file;
         let promises: Vec<_> = promises.iter().map(|(at, len)| (file.clone(), *at, *len)).collect();
         sent_of(&promises).await
     }
 
     /// Sends promised bytes as HTTP does, piece by piece, and gives what came at the other end.
-    async fn sent_of(promises: &[(Arc<File>, u64, usize)]) -> io::Result<Vec<u8>> {
+    async fn sent_of(promises: &[(Arc<dyn Stored>, u64, usize)]) -> io::Result<Vec<u8>> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let mut client = TcpStream::connect(listener.local_addr()?).await?;
         let (stream, _) = listener.accept().await?;
@@ -285,7 +291,7 @@ mod tests {
         let (path, mut into) = ("/proc/version", [0; 9]);
         let bytes = std::fs::read(path).unwrap();
         let file = || std::fs::File::open(path).unwrap();
-        assert!(matches!(read_at_once(&file(), 0, &mut into), Ok(Read::Slow)));
+        assert!(matches!(file().read_at_once(0, &mut into), Ok(Read::Slow)));
         let (all, half) = (bytes.len(), bytes.len() / 2);
         let wanted = [b"0:", &bytes[..], b"1:", &bytes[half..]].concat();
         assert!(sent(file(), &[(0, all), (half as u64, all - half)]).await.unwrap() == wanted);
@@ -294,7 +300,7 @@ mod tests {
         let other = std::fs::read("/proc/filesystems").unwrap();
         let len = other.len().min(all);
         let promises = [("/proc/version", len), ("/proc/filesystems", len)];
-        let promises = promises.map(|(path, len)| (Arc::new(File::open(path).unwrap()), 0, len));
+        let promises = promises.map(|(path, len)| (Arc::new(File::open(path).unwrap()) as Arc<dyn Stored>, 0, len));
         let wanted = [b"0:", &bytes[..len], b"1:", &other[..len]].concat();
         assert!(sent_of(&promises).await.unwrap() == wanted);
     }

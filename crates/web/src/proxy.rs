@@ -99,7 +99,7 @@ impl<H: Handler> Handler for Proxied<H> {
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way; try again in a while");
         };
         let path = request.uri().path().to_owned();
-        self.pass(route, &target, request, from, turn).await.unwrap_or_else(|error| {
+        Box::pin(self.pass(route, &target, request, from, turn)).await.unwrap_or_else(|error| {
             if error.status().is_server_error() {
                 tracing::error!("{}: {error} (of http://{})", printable(path.as_bytes()), route.server);
             }

@@ -160,14 +160,15 @@ pub(crate) async fn connection<H: Handler>(
     let service = service_fn(move |mut request: HttpRequest<Incoming>| {
         let serving = serving.clone();
         request.extensions_mut().insert(of_requests.clone());
-        async move {
+        // In memory of its own: thousands of connections wait, and answer nothing.
+        Box::pin(async move {
             let entry = serving.log.as_ref().map(|log| log.begin(&request, from.ip()));
             let response = answer(&serving.handler, request, from).await;
             Ok::<_, Infallible>(match entry {
                 Some(entry) => entry.watch(response),
                 None => response,
             })
-        }
+        })
     });
     let io = TokioIo::new(crate::patience::Patient::new(stream, limits.write_time, of_socket));
     let connection = http1::Builder::new()

@@ -288,7 +288,7 @@ impl Site {
         };
         let download = asked("download");
         let here = asked("here") || query.split('&').any(|pair| pair == "download=here");
-        let asker = Asker { headers: &parts.headers, from: from.ip(), download, here };
+        let asker = Asker { headers: &parts.headers, from: from.ip(), download, here, outbox: parts.extensions.get() };
         let path = parts.uri.path();
         let response = match path {
             "/" | "/f/" => {
@@ -407,7 +407,7 @@ impl Site {
         {
             return response;
         }
-        match answer::content(item.clone(), content, asker.headers, asker.download).await {
+        match answer::content(item.clone(), content, asker.headers, asker.download, asker.outbox).await {
             Ok(mut response) => {
                 link::describe(&mut response, &item, path.as_deref(), &self.mirrors(&item));
                 if let Content::File(file) = content
@@ -437,7 +437,7 @@ impl Site {
         }
         match (unmade.single, path) {
             (false, None) => plain::later(&unmade.name),
-            _ => plain::bytes(unmade, path, asker.headers, asker.download).await,
+            _ => plain::bytes(unmade, path, asker).await,
         }
     }
 

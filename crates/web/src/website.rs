@@ -43,7 +43,8 @@ impl Website {
     /// Answers, or says at which path the answer lies.
     async fn once(&self, parts: &request::Parts, body: Body, from: SocketAddr) -> Result<Response, String> {
         match Place::parse(parts.uri.path()).and_then(|place| self.programs.find(self.folder.root(), &place)) {
-            Some(script) => self.programs.run(script, parts, body, from).await,
+            // What is rare has memory of its own, which who asks for a file needs none of.
+            Some(script) => Box::pin(self.programs.run(script, parts, body, from)).await,
             // What was no program a moment ago, or could not be looked at, is not shown as a file either.
             None if self.programs.would_run(parts.uri.path()) => Ok(answer::nothing()),
             None => Ok(self.folder.act(parts, body).await),

@@ -496,6 +496,38 @@ async fn each_way_to_ask_notices_a_change() {
 }
 
 #[tokio::test]
+async fn what_changes_while_it_is_sent_breaks_off() {
+    // More than the buffers of a connection hold.
+    const LEN: usize = 16 << 20;
+    for path in ["/f/big.bin", "/f/wood"] {
+        let yard = yard().await;
+        let bytes = content(5, LEN);
+        std::fs::create_dir(yard.path("wood")).unwrap();
+        for path in ["big.bin", "wood/tree"] {
+            std::fs::write(yard.path(path), &bytes).unwrap();
+        }
+        let big = torrent("big.bin", &[("big.bin", bytes.clone())], true);
+        yard.site.add(item("big.bin", &big, &yard.path("big.bin")));
+        let wood = torrent("wood", &[("tree", bytes.clone())], false);
+        yard.site.add(item("wood", &wood, &yard.path("wood")));
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(64 << 10).unwrap();
+        let mut client = socket.connect(yard.addr).await.unwrap();
+        client.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut got = vec![0; 1 << 16];
+        client.read_exact(&mut got).await.unwrap();
+        for path in ["big.bin", "wood/tree"] {
+            let file = std::fs::File::options().write(true).open(yard.path(path)).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xff; 1 << 20], LEN as u64 - (1 << 20)).unwrap();
+        }
+        // It ends, too early, however it does so.
+        let _ = client.read_to_end(&mut got).await;
+        assert!(got.len() < LEN && got.starts_with(b"HTTP/1.1 200"), "{path}: {} bytes", got.len());
+        assert!(!got.ends_with(&[0xff; 16]), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_has_no_torrent_yet_is_given_as_it_is() {
     let yard = yard().await;
     for (name, single) in [("one.bin", true), ("tree", false)] {

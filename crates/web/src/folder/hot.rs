@@ -10,7 +10,7 @@ use super::encoding::{Accepted, CODINGS, Coding};
 use super::{SMALL, newer, present, version};
 use crate::answer::{Facts, kind};
 use crate::beneath::Root;
-use crate::body::InMemory;
+use crate::body::Source;
 use crate::conditions;
 use crate::stamp::Stamp;
 use axum::body::{Body, Bytes};
@@ -97,7 +97,7 @@ impl Hot {
         let (coding, kept) = form.map_or((None, &entry.plain), |(coding, kept)| (Some(*coding), kept));
         if conditions::are_made(headers) {
             let varies = !entry.forms.is_empty();
-            return Some(present(headers, varies, coding, &kept.facts, InMemory(kept.bytes.clone())));
+            return Some(present(headers, varies, coding, &kept.facts, Source::Memory(kept.bytes.clone())));
         }
         let mut response = Response::new(Body::from(kept.bytes.clone()));
         *response.headers_mut() = kept.headers.clone();
@@ -174,7 +174,7 @@ impl Entry {
         let kind = kind(&file.to_string_lossy());
         let kept = |bytes: Bytes, metadata: &Metadata, coding| {
             let facts = Facts { version: version(metadata), kind: kind.clone(), len: bytes.len() as u64 };
-            let whole = present(&HeaderMap::new(), varies, coding, &facts, InMemory(bytes.clone()));
+            let whole = present(&HeaderMap::new(), varies, coding, &facts, Source::Memory(bytes.clone()));
             Kept { headers: whole.headers().clone(), facts, bytes }
         };
         let entry = Entry {

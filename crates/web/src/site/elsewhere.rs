@@ -6,6 +6,7 @@
 use super::Site;
 use crate::item::Item;
 use crate::mirrors;
+use crate::promise::Outbox;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, Response as HttpResponse, StatusCode, header};
 use axum::response::Response;
@@ -26,6 +27,8 @@ pub(super) struct Asker<'a> {
     pub(super) download: bool,
     /// It wants it from here.
     pub(super) here: bool,
+    /// What its connection sends by itself.
+    pub(super) outbox: Option<&'a Outbox>,
 }
 
 impl Asker<'_> {

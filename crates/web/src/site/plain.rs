@@ -1,12 +1,13 @@
 //! The bytes of what has no torrent yet, or not again since it changed: as they are now, without digests, torrent or
 //! Metalink, which would speak of other bytes.
 
+use super::elsewhere::Asker;
 use super::slots::Unmade;
 use crate::answer;
 use crate::beneath::open_file;
-use crate::body::OpenFile;
+use crate::body::Source;
 use crate::folder::version;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub(super) fn retry(response: &mut Response) {
 }
 
 /// The bytes of a file, or of the file at `path` in a folder.
-pub(super) async fn bytes(unmade: Arc<Unmade>, path: Option<&str>, headers: &HeaderMap, download: bool) -> Response {
+pub(super) async fn bytes(unmade: Arc<Unmade>, path: Option<&str>, asker: &Asker<'_>) -> Response {
     let inside = |path| inside(path, unmade.leave_hidden);
     let Some(relative) = path.map_or(Some(PathBuf::new()), inside) else { return answer::not_found() };
     let name = path.unwrap_or(&unmade.name).rsplit('/').next().unwrap_or_default().to_owned();
@@ -40,7 +41,8 @@ pub(super) async fn bytes(unmade: Arc<Unmade>, path: Option<&str>, headers: &Hea
     match open.await {
         Ok(Ok((file, metadata))) => {
             let facts = answer::Facts { version: version(&metadata), kind: answer::kind(&name), len: metadata.len() };
-            answer::deliver(headers, answer::file_headers(&facts.kind, &name, download), &facts, OpenFile(file))
+            let source = Source::Stored(Arc::new(file), asker.outbox.cloned());
+            answer::deliver(asker.headers, answer::file_headers(&facts.kind, &name, asker.download), &facts, source)
         }
         Ok(Err(_)) => answer::not_found(),
         Err(_) => answer::refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is closing"),

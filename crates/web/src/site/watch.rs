@@ -6,7 +6,7 @@ use super::Site;
 use super::registry::{CHECK_EVERY, Due, Seen};
 use super::slots::Slot;
 use crate::answer;
-use crate::body::Source as _;
+use crate::body::Stored as _;
 use crate::content::{Content, Reader};
 use crate::item::Item;
 use crate::mirrors;
@@ -56,12 +56,14 @@ impl Site {
         let start = below(len);
         let range = start..(start + RANGE).min(len);
         let (mine, content, wanted) = (item.clone(), Content::File(file), range.clone());
-        let read = move || Reader::open(mine, content).map(|mut reader| reader.read(wanted));
+        let read = move || {
+            let mut bytes = vec![0; (wanted.end - wanted.start) as usize];
+            Reader::open(mine, content).map(|reader| reader.read_slowly(wanted.start, &mut bytes).map(|()| bytes))
+        };
         let Ok(Ok(Ok(mine))) = tokio::task::spawn_blocking(read).await else {
             self.changed(&item);
             return Seen::Nothing;
         };
-        let range = range.start..range.start + mine.len() as u64;
         let path = (!item.single).then_some(&*item.files[file].path);
         let url = format!("{}{}", due.url, mirrors::path(&item.name, path));
         let tag = answer::tag(&item, content);
