@@ -45,13 +45,14 @@ const PYTHON: &[&str] = &["libtorrent==2.1.1", "torf==4.3.1"];
 
 /// Makes all of it present, or says what is missing.
 pub(crate) fn setup() -> Result<()> {
-    programs()?;
+    install(PROGRAMS)?;
     python()
 }
 
-fn programs() -> Result<()> {
+/// Installs what is missing of these programs, which come in these packages.
+pub(crate) fn install(programs: &[(&str, &str)]) -> Result<()> {
     let mut missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| !found(program)).map(|(_, package)| *package).collect();
+        programs.iter().filter(|(program, _)| !found(program)).map(|(_, package)| *package).collect();
     missing.dedup();
     if missing.is_empty() {
         return Ok(());
@@ -63,7 +64,7 @@ fn programs() -> Result<()> {
     run::run(&mut run::command("apt-get", &["update", "-qq"]))?;
     let mut install = run::command("apt-get", &["install", "-y", "-qq", "--no-install-recommends"]);
     run::run(install.args(&missing).env("DEBIAN_FRONTEND", "noninteractive"))?;
-    let still: Vec<&str> = PROGRAMS.iter().map(|(program, _)| *program).filter(|p| !found(p)).collect();
+    let still: Vec<&str> = programs.iter().map(|(program, _)| *program).filter(|p| !found(p)).collect();
     ensure!(still.is_empty(), "installed, and yet not found on the path: {}", still.join(" "));
     Ok(())
 }

@@ -39,6 +39,10 @@ pub(super) fn about(programs: &Programs) -> Result<BTreeMap<String, String>> {
     say("rqbit", first_line(&programs.rqbit.to_string_lossy(), &["--version"]));
     say("aria2", first_line("aria2c", &["--version"]));
     say("mktorrent", first_line("mktorrent", &["-h"]));
+    say("nginx", first_line("sh", &["-c", "nginx -v 2>&1"]));
+    say("php-fpm", first_line("php-fpm8.2", &["--version"]));
+    say("wrk", first_line("sh", &["-c", "wrk -v 2>&1"]));
+    say("curl", first_line("curl", &["--version"]));
     Ok(about)
 }
 

@@ -24,6 +24,7 @@ mod report;
 mod swarm;
 mod tracker;
 mod transfer;
+mod web;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -151,6 +152,7 @@ fn read(files: &[&str]) -> Result<Record> {
 /// Installs what is compared, beside what tests need.
 fn set_up() -> Result<()> {
     setup::setup()?;
+    setup::install(&[("wrk", "wrk"), ("tc", "iproute2")])?;
     let place = Place::new();
     if std::env::var_os("SHOAL_BENCH_RQBIT").is_none() && !rqbit(&place).is_file() {
         println!("building rqbit; that takes some minutes");

@@ -8,6 +8,7 @@ use super::data::{self, Set};
 use super::options::Options;
 use super::record::Figures;
 use super::transfer::Transfer;
+use super::web::{self, Web};
 use super::{idle, many, swarm};
 
 use Kind::{Aria2, Libtorrent, LibtorrentTuned, Ours, Rqbit, Rqbit1};
@@ -28,6 +29,12 @@ pub(super) const BENCHES: &[(&str, &str)] = &[
         "lab",
         "the lab on one core: 1,000 peers x 400 pieces, a block is a piece; and 10,000 engines, a virtual second long",
     ),
+    ("web-small", "a file of 1 KiB from a server with one thread, 64 connections that are kept"),
+    ("web-large", "2 GiB in tmpfs from a server with one thread to one client"),
+    ("web-php", "a page that PHP makes, through FastCGI, 16 connections that are kept"),
+    ("web-slow", "1,000 clients that read, or write the heads of their requests, a few bytes at a time"),
+    ("get-one", "1 GiB from one web server behind a wire of 500 MiB/s, to tmpfs"),
+    ("get-four", "128 MiB from four web servers behind wires of 4 MiB/s each"),
 ];
 
 /// One thing to run again and again.
@@ -47,6 +54,7 @@ enum Body {
     Many(Kind),
     Idle(Kind),
     Lab(&'static [&'static str]),
+    Web(Web),
 }
 
 impl Case {
@@ -60,6 +68,7 @@ impl Case {
             Body::Many(kind) => many::run(*kind, programs),
             Body::Idle(kind) => idle::run(*kind, programs),
             Body::Lab(args) => command::lab(args, programs),
+            Body::Web(web) => web.run(programs),
         }
     }
 }
@@ -132,6 +141,16 @@ pub(super) fn cases(bench: &str, options: &Options, programs: &Programs) -> Resu
         "many" => alone(&[Ours, Libtorrent, Rqbit], options, data::SMALL, Body::Many),
         "lab" => LAB.iter().map(|(name, args)| lab(name, args)).collect(),
         "idle" => alone(&[Ours, Libtorrent, Rqbit], options, data::MIDDLE, Body::Idle),
+        "web-small" => servers(web::SMALL, programs, &[], Web::Small),
+        "web-large" => servers(web::LARGE, programs, &[data::BIG], Web::Large),
+        "web-php" => servers(web::PHP, programs, &[], Web::Php),
+        "web-slow" => web::SLOW.iter().map(|&(kind, slow)| web_case(Web::Slow(kind, slow), &[data::MIDDLE])).collect(),
+        "get-one" => {
+            let before = programs.before.is_some().then_some(&web::Fetch::Before);
+            let all = web::ONE.iter().chain(before);
+            all.map(|&fetch| web_case(Web::Fetch(fetch), &[data::TWO[0]])).collect()
+        }
+        "get-four" => web::FOUR.iter().map(|&fetch| web_case(Web::Fetch(fetch), &[data::MIDDLE])).collect(),
         _ => None.with_context(|| format!("no comparison {bench:?}"))?,
     };
     cases.retain(|case| options.wants(&case.name));
@@ -157,6 +176,16 @@ fn alone(usual: &[Kind], options: &Options, set: Set, body: fn(Kind) -> Body) ->
 
 fn tools(tools: &[Tool], body: fn(Tool) -> Body) -> Vec<Case> {
     tools.iter().map(|&tool| Case { name: tool.name(), sets: vec![data::BIG], body: body(tool) }).collect()
+}
+
+fn web_case(web: Web, sets: &[Set]) -> Case {
+    Case { name: web.name(), sets: sets.to_vec(), body: Body::Web(web) }
+}
+
+/// A case for each server; another build of ours is one more.
+fn servers(kinds: &[web::Kind], programs: &Programs, sets: &[Set], body: fn(web::Kind) -> Web) -> Vec<Case> {
+    let before = programs.before.is_some().then_some(&web::Kind::Before);
+    kinds.iter().chain(before).map(|&kind| web_case(body(kind), sets)).collect()
 }
 
 fn lab(name: &str, args: &'static [&'static str]) -> Case {

@@ -91,6 +91,21 @@ impl Process {
         Ok(())
     }
 
+    /// Waits until it ends by itself, which must be a good end, and says when that was.
+    pub(super) fn ended(&mut self, limit: Duration) -> Result<Instant> {
+        drop(self.input.take());
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().context("cannot ask for the state of a process")? {
+                let now = Instant::now();
+                ensure!(status.success(), "{} ended with {status}{}", self.name, self.last_words());
+                return Ok(now);
+            }
+            ensure!(Instant::now() < end, "{} has not ended in {limit:?}{}", self.name, self.last_words());
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Asks it to end, waits, and kills it if it does not.
     pub(super) fn stop(&mut self) {
         drop(self.input.take());

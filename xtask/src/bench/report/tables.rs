@@ -27,6 +27,11 @@ const COLUMNS: &[(&str, &str)] = &[
     ("saved_kib_each", "KiB each, saved"),
     ("connected", "connected"),
     ("kib_each", "KiB each"),
+    ("requests_s", "requests/s"),
+    ("us_a_request", "us a request"),
+    ("cpu_us_a_request", "CPU us a request"),
+    ("p99_ms", "p99 ms"),
+    ("of_one_server", "times one server"),
     ("resident_mib", "resident MiB"),
     ("idle_cores", "idle cores"),
 ];

@@ -42,6 +42,9 @@ const SEEDS: &[&str] =
 /// Swarms of others.
 const SWARMS: &[&str] = &["libtorrent", "libtorrent-tuned", "rqbit", "rqbit-1", "aria2"];
 
+/// nginx in all its settings.
+const NGINX: &[&str] = &["nginx", "nginx-buffers", "nginx-cache"];
+
 /// All of them.
 pub(super) const TARGETS: &[Target] = &[
     target(
@@ -82,6 +85,30 @@ pub(super) const TARGETS: &[Target] = &[
         Goal::Most(400.0),
     ),
     target("lab, 1,000 peers x 400 pieces: CPU s", "lab", "blocks-1000x400", "cpu_s", Goal::Most(10.0)),
+    // 0.9 of their requests a second.
+    target("web, files of 1 KiB: us a request", "web-small", "ours", "us_a_request", share(1.0 / 0.9, NGINX)),
+    target("web, 2 GiB to one client: CPU s/GiB", "web-large", "ours", "cpu_s_gib", share(1.2, NGINX)),
+    target("web, PHP: us a request", "web-php", "ours", "us_a_request", share(1.0 / 0.9, NGINX)),
+    target("web, slow readers: KiB each", "web-slow", "ours-reading", "kib_each", Goal::Most(20.0)),
+    target("web, slow readers of a link: KiB each", "web-slow", "ours-shared", "kib_each", Goal::Most(20.0)),
+    target("web, slow heads of requests: KiB each", "web-slow", "ours-heads", "kib_each", Goal::Most(20.0)),
+    target("get from one server of 500 MiB/s: wall s", "get-one", "ours", "wall_s", share(1.05, &["curl"])),
+    // 128 MiB at 4 MiB/s take one server 32 s.
+    target("get from four mirrors, at 3.7 times one: wall s", "get-four", "mirrors", "wall_s", Goal::Most(32.0 / 3.7)),
+    target(
+        "get from four split servers, at 3.7 times one: wall s",
+        "get-four",
+        "split",
+        "wall_s",
+        Goal::Most(32.0 / 3.7),
+    ),
+    target(
+        "get from four mirrors of which one dies, at 2.7 times one: wall s",
+        "get-four",
+        "mirrors-one-dies",
+        "wall_s",
+        Goal::Most(32.0 / 2.7),
+    ),
 ];
 
 const fn share(most: f64, of: &'static [&'static str]) -> Goal {
@@ -137,10 +164,16 @@ impl Target {
     /// As the page says it.
     pub(super) fn wanted(&self) -> String {
         match self.goal {
-            Goal::Most(limit) => format!("at most {limit}"),
-            Goal::Share(most, _) => format!("at most {most} of the best"),
+            Goal::Most(limit) => format!("at most {}", short(limit)),
+            Goal::Share(most, _) => format!("at most {} of the best", short(most)),
         }
     }
+}
+
+/// Two places, where they say anything.
+fn short(number: f64) -> String {
+    let text = format!("{number:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
