@@ -48,7 +48,14 @@ impl Stored for File {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => return Ok(Read::Bytes(n)),
                 Err(Errno::INTR) => {}
-                // Not every file system can tell.
+                // It can't tell, and has everything in memory.
+                Err(Errno::OPNOTSUPP) if is_memory(self) => {
+                    return match self.read_at(into, at)? {
+                        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                        n => Ok(Read::Bytes(n)),
+                    };
+                }
+                // Not every other file system can tell either.
                 Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(Read::Slow),
                 Err(error) => return Err(error.into()),
             }
@@ -58,6 +65,12 @@ impl Stored for File {
     fn read_slowly(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
         self.read_exact_at(into, at)
     }
+}
+
+/// Whether it lies in a tmpfs.
+fn is_memory(file: &File) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u64 == TMPFS)
 }
 
 /// Where a body's bytes come from.
@@ -174,6 +187,15 @@ pub(crate) async fn part(body: &mut Body) -> Result<Option<Bytes>, axum::Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_in_memory_is_not_waited_for() {
+        let mut file = tempfile::tempfile_in("/dev/shm").unwrap();
+        io::Write::write_all(&mut file, b"0123456789").unwrap();
+        let mut into = [0; 4];
+        assert!(matches!(file.read_at_once(7, &mut into), Ok(Read::Bytes(3))) && into.starts_with(b"789"));
+        assert!(file.read_at_once(10, &mut into).is_err());
+    }
 
     #[test]
     fn reading_at_once_is_the_file_or_nothing() {

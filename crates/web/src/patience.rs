@@ -11,11 +11,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
 /// Bytes that are copied rather than sent from several places.
 const TOGETHER: usize = 4 << 10;
+
+/// Reads that a disk is waited for at once, each with a [`CHUNK`]: thousands may ask for what is in nobody's memory.
+static SLOW_READS: Semaphore = Semaphore::const_new(64);
 
 thread_local! {
     /// What is read from files passes through here on its way to a socket; what the socket does not take is read again.
@@ -50,9 +54,26 @@ pub(crate) struct Patient {
 enum Slow {
     #[default]
     None,
-    Reading(JoinHandle<io::Result<Vec<u8>>>),
-    /// They are of this, and begin there.
-    Here(Arc<dyn Stored>, u64, Vec<u8>),
+    Reading(JoinHandle<io::Result<Here>>),
+    Here(Arc<dyn Stored>, Here),
+}
+
+/// They begin there, and have one of the places.
+#[derive(Debug)]
+struct Here {
+    at: u64,
+    bytes: Vec<u8>,
+    _place: SemaphorePermit<'static>,
+}
+
+async fn read_slowly(stored: Arc<dyn Stored>, at: u64, want: usize) -> io::Result<Here> {
+    let place = SLOW_READS.acquire().await.map_err(io::Error::other)?;
+    let read = move || {
+        let mut bytes = vec![0; want];
+        stored.read_slowly(at, &mut bytes)?;
+        Ok(Here { at, bytes, _place: place })
+    };
+    tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
 }
 
 impl Patient {
@@ -124,25 +145,21 @@ impl Patient {
                     if let Some(sent) = ready!(sent)? {
                         return Poll::Ready(Ok(sent));
                     }
-                    let stored = promised.stored.clone();
-                    let read = move || {
-                        let mut bytes = vec![0; want];
-                        stored.read_slowly(at, &mut bytes).map(|()| bytes)
-                    };
-                    self.slow = Slow::Reading(tokio::task::spawn_blocking(read));
+                    let read = read_slowly(promised.stored.clone(), at, want);
+                    self.slow = Slow::Reading(tokio::spawn(read));
                 }
                 Slow::Reading(reading) => {
                     let read = ready!(Pin::new(reading).poll(cx));
                     self.slow = Slow::None;
-                    self.slow = Slow::Here(promised.stored.clone(), at, read.map_err(io::Error::other)??);
+                    self.slow = Slow::Here(promised.stored.clone(), read.map_err(io::Error::other)??);
                 }
-                Slow::Here(stored, from, bytes) => {
+                Slow::Here(stored, here) => {
                     // The next answer on this connection may be of another file.
                     let same = Arc::ptr_eq(stored, &promised.stored);
                     let rest = at
-                        .checked_sub(*from)
+                        .checked_sub(here.at)
                         .filter(|_| same)
-                        .and_then(|skip| bytes.get(skip as usize..))
+                        .and_then(|skip| here.bytes.get(skip as usize..))
                         .unwrap_or_default();
                     if rest.is_empty() {
                         self.slow = Slow::None;
