@@ -51,6 +51,8 @@ pub enum Command {
     Priorities(Vec<FilePriority>),
     /// Pieces in order rather than rarest first.
     Sequential(bool),
+    /// These pieces before all others, in place of those that were named so before.
+    First(Vec<base::PieceIndex>),
     /// No transfers, no connections.
     Pause,
     /// Go on.

@@ -147,6 +147,7 @@ impl<P: Payload> Shard<P> {
             }
             Command::Priorities(p) => self.feed(now, id, Input::Priorities(p)),
             Command::Sequential(on) => self.feed(now, id, Input::Sequential(on)),
+            Command::First(pieces) => self.feed(now, id, Input::First(pieces)),
             Command::Peers { source, addrs } => self.feed(now, id, Input::Candidates { source, addrs }),
             Command::Server(source) => self.feed(now, id, Input::Server(source)),
             Command::DropServer { id: server, why } => self.feed(now, id, Input::DropServer { id: server, why }),

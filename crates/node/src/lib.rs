@@ -21,5 +21,5 @@ pub mod state;
 pub mod tracker_server;
 
 pub use net::Listen;
-pub use node::{Add, Event, Node, NodeConfig, NodeError, NodeEvent, Plain, Status, Target, Totals, What};
+pub use node::{Add, Event, Node, NodeConfig, NodeError, NodeEvent, Plain, Reading, Status, Target, Totals, What};
 pub use rope::Rope;

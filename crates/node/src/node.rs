@@ -7,10 +7,12 @@
 mod event;
 mod look;
 mod open;
+mod reading;
 mod save;
 mod torrent;
 
 pub use event::{Event, NodeEvent, Status, Totals};
+pub use reading::Reading;
 pub use torrent::{Add, Plain, Select, Target, What};
 
 use crate::clock::Clock;
@@ -259,6 +261,11 @@ impl Node {
         self.inner.tell(Input::Command(id, command));
     }
 
+    /// Fetches these pieces before all others, in place of those that were named so before.
+    pub fn fetch_first(&self, id: TorrentId, pieces: Vec<base::PieceIndex>) {
+        self.command(id, Command::First(pieces));
+    }
+
     /// Fetches a torrent from this server, too.
     pub fn add_server(&self, id: TorrentId, server: crate::http::Server) {
         let torrent = self.inner.lock().all.get(&id).cloned();
@@ -331,6 +338,13 @@ impl Node {
         let torrents = self.inner.lock();
         let sums = torrents.all.values().filter_map(|t| t.checking()).reduce(|a, b| (a.0 + b.0, a.1 + b.1));
         sums.filter(|(_, all)| *all > 0)
+    }
+
+    /// What is there of the content of a torrent, for who reads it while the rest comes. None as long as its files are not open.
+    pub fn reading(&self, id: TorrentId) -> Option<Reading> {
+        let torrent = self.inner.lock().all.get(&id).cloned()?;
+        let open = torrent.state().open.clone()?;
+        Some(Reading::new(open.storage, open.progress))
     }
 
     /// The peers of a torrent.

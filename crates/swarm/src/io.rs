@@ -121,11 +121,17 @@ pub enum Input<P> {
     Priorities(Vec<FilePriority>),
     /// Pieces in order rather than rarest first.
     Sequential(bool),
+    /// These pieces before all others, in place of those that were named so before: somebody waits for them. At most
+    /// [`FIRST_MAX`].
+    First(Vec<PieceIndex>),
     /// No transfers, no connections.
     Pause,
     /// Go on.
     Resume,
 }
+
+/// Pieces that are wanted before all others at once; further ones are not.
+pub const FIRST_MAX: usize = 1024;
 
 /// How much a file is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

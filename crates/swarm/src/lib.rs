@@ -18,7 +18,7 @@ mod torrent;
 
 pub use flaw::Flaw;
 pub use http::{HttpSource, HttpState, HttpStatus, StreamError};
-pub use io::{CloseReason, Event, FilePriority, Input, NewPeer, Output, Resume, Segment, Source, Transmit};
+pub use io::{CloseReason, Event, FIRST_MAX, FilePriority, Input, NewPeer, Output, Resume, Segment, Source, Transmit};
 pub use pieces::{PeerSlot, Pieces};
 pub use session::OURS;
 pub use status::{PeerStatus, Phase, SourceKind, SourceStatus, TorrentStatus};

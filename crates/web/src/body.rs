@@ -32,6 +32,21 @@ pub(crate) trait Stored: Debug + Send + Sync + 'static {
     fn read_slowly(&self, at: u64, into: &mut [u8]) -> io::Result<()>;
 }
 
+/// Until something can be read, or never will be.
+pub(crate) type Wait = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// What comes while it is sent, from elsewhere and perhaps slowly: no thread waits for it.
+pub(crate) trait Arriving: Debug + Send + 'static {
+    /// What has to be waited for before byte `at` can be read. None: it is there.
+    fn wait(&mut self, at: u64) -> Option<Wait>;
+
+    /// The first bytes of `range`, which is not empty: at least one. Blocking.
+    ///
+    /// # Errors
+    /// If they can't be had; the response breaks off then.
+    fn read(&mut self, range: Range<u64>) -> io::Result<Bytes>;
+}
+
 /// What came of reading.
 #[derive(Debug)]
 pub(crate) enum Read {
@@ -80,6 +95,8 @@ pub(crate) enum Source {
     Memory(Bytes),
     /// They are read on the way: by the socket that this is the outbox of, once it has room, or else by threads that may block.
     Stored(Arc<dyn Stored>, Option<Outbox>),
+    /// They are waited for.
+    Arriving(Box<dyn Arriving>),
 }
 
 impl From<Bytes> for Source {
@@ -125,6 +142,7 @@ pub(crate) fn of(source: Source, mut segments: Vec<Segment>) -> Body {
                 _ => Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>))),
             }
         }
+        Source::Arriving(from) => arriving(from, segments.into()),
         Source::Stored(stored, Some(outbox)) => promise::body(outbox, stored, segments.into()),
         Source::Stored(stored, None) => Body::from_stream(stream::unfold(Some(segments.into()), move |left| {
             let stored = stored.clone();
@@ -142,6 +160,38 @@ pub(crate) fn of(source: Source, mut segments: Vec<Segment>) -> Body {
             }
         })),
     }
+}
+
+/// The segments of what comes while it is sent.
+fn arriving(from: Box<dyn Arriving>, segments: VecDeque<Segment>) -> Body {
+    Body::from_stream(stream::unfold(Some((from, segments)), |state| async {
+        let (mut from, mut left) = state?;
+        let range = match take(&mut left, CHUNK)? {
+            Segment::Text(text) => return Some((Ok(text.into()), Some((from, left)))),
+            Segment::Range(range) => range,
+        };
+        if let Some(wait) = from.wait(range.start)
+            && let Err(error) = wait.await
+        {
+            tracing::warn!("a response breaks off: {error}");
+            return Some((Err(error), None));
+        }
+        let read = tokio::task::spawn_blocking(move || (from.read(range.clone()), range, from)).await;
+        Some(match read {
+            Ok((Ok(chunk), range, from)) => {
+                let rest = range.start + chunk.len() as u64..range.end;
+                if !rest.is_empty() {
+                    left.push_front(Segment::Range(rest));
+                }
+                (Ok(chunk), Some((from, left)))
+            }
+            Ok((Err(error), ..)) => {
+                tracing::warn!("a response breaks off: {error}");
+                (Err(error), None)
+            }
+            Err(stopped) => (Err(io::Error::other(stopped)), None),
+        })
+    }))
 }
 
 /// Takes the first bytes off what is left: about [`CHUNK`] at most.
@@ -195,6 +245,41 @@ mod tests {
         let mut into = [0; 4];
         assert!(matches!(file.read_at_once(7, &mut into), Ok(Read::Bytes(3))) && into.starts_with(b"789"));
         assert!(file.read_at_once(10, &mut into).is_err());
+    }
+
+    /// Comes two bytes at a time, and never beyond the sixth.
+    #[derive(Debug)]
+    struct Drops;
+
+    impl Arriving for Drops {
+        fn wait(&mut self, at: u64) -> Option<Wait> {
+            let there = move || if at < 6 { Ok(()) } else { Err(io::Error::other("no more")) };
+            (at > 0).then(|| -> Wait { Box::pin(async move { there() }) })
+        }
+
+        fn read(&mut self, range: Range<u64>) -> io::Result<Bytes> {
+            Ok(Bytes::from_static(b"0123456789")
+                .slice(range.start as usize..(range.start as usize + 2).min(range.end as usize)))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_never_comes_breaks_a_body_off() {
+        let all = async |segments| {
+            let (mut body, mut got) = (of(Source::Arriving(Box::new(Drops)), segments), Vec::new());
+            loop {
+                match part(&mut body).await {
+                    Ok(Some(bytes)) => got.extend_from_slice(&bytes),
+                    Ok(None) => return (got, true),
+                    Err(_) => return (got, false),
+                }
+            }
+        };
+        let words = |text: &str| Segment::Text(text.into());
+        let segments =
+            vec![words("a"), Segment::Range(1..4), words("b"), Segment::Range(0..0), Segment::Range(5..6), words("c")];
+        assert_eq!(all(segments).await, (b"a123b5c".to_vec(), true));
+        assert_eq!(all(vec![Segment::Range(3..9)]).await, (b"3456".to_vec(), false), "cut where it ends");
     }
 
     #[test]

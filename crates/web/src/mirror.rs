@@ -1,8 +1,8 @@
 //! A mirror: copies of what another site shares, checked piece by piece, given under the same paths with the same tags.
 //!
 //! It follows the site's events ([`follow`]), pulls what is new ([`pull`]), smallest first and what somebody asked for before that,
-//! and says every half minute what it has ([`register`]). What is not here it sends on to the site, and pulls it. Copies lie in the
-//! cache ([`store`]), and are given from there while the site is down, also after a restart.
+//! and says every half minute what it has ([`register`]). What is not here it pulls, too, and gives each piece of it as it comes; who would
+//! wait too long is sent on to the site. Copies lie in the cache ([`store`]), and are given from there while the site is down, also after a restart.
 
 mod follow;
 mod pull;
@@ -27,8 +27,9 @@ use std::time::{Duration, Instant};
 use store::Store;
 use tokio::sync::mpsc;
 
-/// Items pulled at once.
+/// Items pulled at once, and those that somebody has asked for.
 const PULLS_MAX: usize = 2;
+const WANTED_MAX: usize = 8;
 /// Items of a site that are known; further ones are not mirrored.
 const LISTED_MAX: usize = 100_000;
 /// Events that wait to be read.
@@ -158,19 +159,27 @@ impl Mirroring {
             failed: BTreeMap::new(),
             register: Register::new(&self.options),
         };
+        self.edge.recall(work.store.asked());
         work.restore().await;
         let (told, mut hear) = mpsc::channel(TOLD_MAX);
         let following = tokio::spawn(follow::run(web, self.options.origin.clone(), told));
         let _end = AbortOnDrop(following);
+        let mut looks = tokio::time::interval(LOOK_TIME);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let wants = self.edge.wants();
             work.next_pulls().await;
+            for (name, tell) in wants {
+                // Who asked may have gone.
+                let _ = tell.send(work.pulls.coming(&name));
+            }
             tokio::select! {
                 Some(told) = hear.recv() => work.hear(told).await,
                 Some((facts, result)) = work.pulls.next() => work.pulled(facts, result),
                 () = self.site.work() => work.altered(),
                 () = self.edge.wanted() => {}
                 () = work.register.due() => work.register().await,
-                () = tokio::time::sleep(LOOK_TIME) => {}
+                _ = looks.tick() => work.note_requests().await,
             }
         }
     }
@@ -311,8 +320,11 @@ impl<F: Fn(MirrorNews)> Work<'_, F> {
 
     /// Begins to pull what is due, and makes room for what somebody wants.
     async fn next_pulls(&mut self) {
-        while self.pulls.len() < PULLS_MAX {
+        while self.pulls.len() < WANTED_MAX {
             let Some((facts, evicted)) = self.choose() else { return };
+            if self.pulls.len() >= PULLS_MAX && self.of.edge.last(&facts.name).is_none() {
+                return;
+            }
             for name in evicted {
                 let facts = self.here.get(&name).map(|copy| copy.facts.clone());
                 self.drop_copy(&name, "it made room");
@@ -339,6 +351,17 @@ impl<F: Fn(MirrorNews)> Work<'_, F> {
         };
         let fits = |facts: &Facts| Some((facts.clone(), room.make(facts.bytes, last(&facts.name))?));
         lacking.into_iter().find_map(fits)
+    }
+
+    /// Notes what was asked for when, so that after a restart the right copies make room.
+    async fn note_requests(&mut self) {
+        if let Some(last) = self.of.edge.to_note() {
+            let store = self.store.clone();
+            let noted = tokio::task::spawn_blocking(move || store.note_asked(&last)).await;
+            if let Ok(Err(error)) = noted {
+                tracing::warn!("can't note what was asked for: {error}");
+            }
+        }
     }
 
     async fn register(&mut self) {

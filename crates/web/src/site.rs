@@ -17,6 +17,7 @@
 //! What changed on disk loses its torrent at once, and is given as it is, without digests, until whoever runs the site has
 //! made another ([`Site::work`], [`Site::unmade`], [`Site::add`]).
 
+mod coming;
 mod edge;
 mod elsewhere;
 mod feed;
@@ -51,7 +52,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 use tokio::sync::Notify;
 
-pub(crate) use edge::Edge;
+pub(crate) use coming::Coming;
+pub(crate) use edge::{Asked, Edge};
 pub use registry::{Allowed, MirrorRules, origin};
 pub use slots::Unmade;
 
@@ -432,6 +434,11 @@ impl Site {
     /// before it was checked.
     async fn as_it_is(&self, unmade: Arc<Unmade>, path: Option<&str>, asker: &Asker<'_>) -> Response {
         self.note(&unmade.name, false, asker);
+        if self.edge.as_ref().is_some_and(|edge| edge.has_original())
+            && let Some(response) = self.coming(&unmade, path, asker).await
+        {
+            return response;
+        }
         if let Some(response) = self.not_here(&unmade.name, path, "", asker) {
             return response;
         }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use interop::content;
 use interop::place::Place;
 use interop::process::{self, PATIENCE, Process, until};
+use interop::relay::Relay;
 use interop::rpc::{self, Reply};
 use interop::shoal::{self, Running};
 use libtest_mimic::Trial;
@@ -27,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("mirror/downloads-from-all", downloads_from_all),
         trial("mirror/redirects", redirects),
         trial("mirror/makes-room", makes_room),
+        trial("mirror/gives-while-it-pulls", gives_while_it_pulls),
         trial("mirror/who-may", who_may),
     ]
 }
@@ -92,11 +94,15 @@ struct Edge {
 
 impl Edge {
     fn start(origin: &Origin, host: u8, more: &[&str]) -> Result<Self> {
+        Self::of(origin, &origin.url(), host, more)
+    }
+
+    /// One that reaches the origin at another address.
+    fn of(origin: &Origin, url: &str, host: u8, more: &[&str]) -> Result<Self> {
         let name = format!("mirror{host}");
         let cache = origin.place.sub(&format!("cache{host}"))?;
         let (at, folder) = (format!("{}:8080", origin.place.address(host)), cache.display().to_string());
-        let url = origin.url();
-        let args = [&["mirror", &url, "--cache", &folder, "--listen", &at], more].concat();
+        let args = [&["mirror", url, "--cache", &folder, "--listen", &at], more].concat();
         let running = Running::start(&origin.place, &name, &args)?;
         Ok(Self { process: running.process, at, cache })
     }
@@ -380,17 +386,63 @@ fn makes_room() -> Result<()> {
     gives(&edge, "a.bin", &origin.bytes("a.bin")?)?;
     gives(&edge, "b.bin", &origin.bytes("b.bin")?)?;
     gives(&edge, "a.bin", &origin.bytes("a.bin")?)?;
-    // Not here, and too large for ever: it is the origin's.
-    for name in ["c.bin", "d.bin"] {
-        let reply = get(&edge.link(name), &[])?;
-        let location = format!("{}?here", origin.link(name));
-        ensure!(reply.status == 302 && reply.header("location") == Some(&location), "{}", reply.head);
-    }
-    // Somebody has asked for it, so what nobody asked for longest went.
+    // Too large for ever: it is the origin's.
+    let reply = get(&edge.link("d.bin"), &[])?;
+    let location = format!("{}?here", origin.link("d.bin"));
+    ensure!(reply.status == 302 && reply.header("location") == Some(&location), "{}", reply.head);
+    // What somebody asks for comes, and what nobody asked for longest goes. That is known after a restart, too.
+    until(PATIENCE, "a note of what was asked for", || {
+        Ok(fs::read_to_string(edge.cache.join("asked.json")).is_ok_and(|noted| noted.contains("d.bin")))
+    })?;
+    edge.process.kill();
+    let mut edge = Edge::start(&origin, 2, &["--max-size", "2500000"])?;
+    edge.has(&["a.bin", "b.bin"])?;
+    until(PATIENCE, "the origin's list", || Ok(get(&edge.link("c.bin"), &["-I"])?.status != 404))?;
+    gives(&edge, "c.bin", &origin.bytes("c.bin")?)?;
     edge.has(&["c.bin"])?;
     gives(&edge, "c.bin", &origin.bytes("c.bin")?)?;
     gives(&edge, "a.bin", &origin.bytes("a.bin")?)?;
-    ensure!(get(&edge.link("b.bin"), &["-I"])?.status == 302, "b.bin has not made room");
+    let looks = ["-I", "-H", "Cache-Control: only-if-cached"];
+    ensure!(get(&edge.link("b.bin"), &looks)?.status == 504, "b.bin has not made room");
+    origin.place.succeeded();
+    Ok(())
+}
+
+/// Who asks for what is not here gets it from here, piece by piece as each was checked; bad bytes reach nobody.
+fn gives_while_it_pulls() -> Result<()> {
+    const BYTES: usize = 8_000_000;
+    let origin = Origin::new("pulls", &[("big.bin", BYTES), ("tree/big.bin", BYTES)], &[])?;
+    let place = &origin.place;
+    let whole = origin.bytes("big.bin")?;
+    let looks = ["-I", "-H", "Cache-Control: only-if-cached"];
+    let relay = Relay::start(&format!("{}:8082", place.address(1)), &origin.at, 1 << 20)?;
+    let mut edge = Edge::of(&origin, &format!("http://{}", relay.address), 2, &[])?;
+    until(PATIENCE, "the origin's list", || Ok(get(&edge.link("big.bin"), &["-r", "0-0"])?.status != 404))?;
+    // The end first: whoever reads says where.
+    let reply = get(&edge.link("big.bin"), &["-r", "7900000-7999999"])?;
+    ensure!(reply.status == 206 && reply.body == whole[7_900_000..], "{}", reply.head);
+    ensure!(get(&edge.link("big.bin"), &looks)?.status == 504, "all of it was here already");
+    let reply = get(&edge.link("tree/big.bin"), &["-r", "4000000-4000099"])?;
+    ensure!(reply.status == 206 && reply.body == origin.bytes("tree/big.bin")?[4_000_000..4_000_100], "{}", reply.head);
+    // The tag is the one that it will have.
+    let reply = get(&edge.link("big.bin"), &[])?;
+    let tag = reply.header("etag").context("no tag")?.to_owned();
+    ensure!(reply.status == 200 && reply.body == whole, "{}", reply.head);
+    edge.has(&["big.bin", "tree"])?;
+    ensure!(get(&edge.link("big.bin"), &["-I"])?.header("etag") == Some(&tag), "another tag");
+    ensure!(relay.carried() < 2 * BYTES as u64 + (4 << 20), "{} bytes for two files", relay.carried());
+
+    // On the next mirror's way to the origin bytes are flipped, once some have been given.
+    let relay = Relay::start(&format!("{}:8083", place.address(1)), &origin.at, 1 << 20)?;
+    let edge = Edge::of(&origin, &format!("http://{}", relay.address), 3, &[])?;
+    until(PATIENCE, "the origin's list", || Ok(get(&edge.link("big.bin"), &["-r", "0-0"])?.status == 206))?;
+    let out = place.folder.join("out");
+    let mut reader = Command::new("curl").args(["-s", "-o"]).arg(&out).arg(edge.link("big.bin")).spawn()?;
+    until(PATIENCE, "some bytes", || Ok(fs::metadata(&out).is_ok_and(|m| m.len() > 0)))?;
+    relay.spoil();
+    ensure!(reader.wait()?.code() == Some(18), "curl was not told that bytes are missing");
+    let got = fs::read(&out)?;
+    ensure!(got.len() < BYTES && whole.starts_with(&got), "{} bytes, not all of them good", got.len());
     origin.place.succeeded();
     Ok(())
 }

@@ -3,10 +3,18 @@
 use base::{Bitfield, BlockIndex, Geometry, PieceIndex};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
-/// Shared by the disk's threads and the saver.
+/// Shared by the disk's threads, the saver, and those who read what is not whole yet.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Mutex<Facts>>);
+pub struct Progress(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    facts: Mutex<Facts>,
+    /// A piece more is good.
+    grown: Notify,
+}
 
 /// What is on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,12 +30,29 @@ pub struct Facts {
 impl Progress {
     /// Begins with what is known.
     pub fn new(good: Bitfield, partial: impl IntoIterator<Item = (PieceIndex, Bitfield)>) -> Self {
-        Progress(Arc::new(Mutex::new(Facts { good, partial: partial.into_iter().collect(), version: 0 })))
+        let facts = Mutex::new(Facts { good, partial: partial.into_iter().collect(), version: 0 });
+        Progress(Arc::new(Shared { facts, grown: Notify::new() }))
     }
 
     /// What is known now.
     pub fn facts(&self) -> Facts {
         self.lock().clone()
+    }
+
+    /// Whether a piece was hashed and is good.
+    pub fn has(&self, piece: PieceIndex) -> bool {
+        self.lock().good.has(piece.0)
+    }
+
+    /// Waits until a piece has become good.
+    pub(crate) async fn wait_for(&self, piece: PieceIndex) {
+        loop {
+            let grown = self.0.grown.notified();
+            if self.has(piece) {
+                return;
+            }
+            grown.await;
+        }
     }
 
     /// Counts changes.
@@ -59,13 +84,14 @@ impl Progress {
         facts.partial.remove(&piece);
         if ok {
             facts.good.set(piece.0);
+            self.0.grown.notify_waiters();
         } else {
             facts.good.clear(piece.0);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -238,6 +238,13 @@ impl<P: Payload> Torrent<P> {
         self.end_lanes(|_| true);
     }
 
+    /// Streams end that are in none of these pieces, which are in order.
+    pub(super) fn end_lanes_beyond(&mut self, geometry: &Geometry, pieces: &[PieceIndex]) {
+        self.end_lanes(|lane| {
+            geometry.block_at(lane.at).is_none_or(|(piece, _)| pieces.binary_search(&piece).is_err())
+        });
+    }
+
     /// Somebody else was faster with a block that a server was asked for. False if it is no server's slot.
     pub(super) fn server_was_slower(&mut self, slot: PeerSlot, piece: PieceIndex, block: BlockIndex) -> bool {
         let Some(http) = &mut self.http else { return false };

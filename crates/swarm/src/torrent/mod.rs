@@ -33,7 +33,7 @@ use crate::candidates::Candidates;
 use crate::choker::Choker;
 use crate::disk::{BlockDigest, DiskJob};
 use crate::metadata::MetadataFetch;
-use crate::picker::Picker;
+use crate::picker::{Picker, Priority};
 use crate::pieces::PeerSlot;
 use crate::{CloseReason, Event, Input, Output, Source};
 use base::{Bitfield, BlockIndex, ConnMap, InfoHashes, Instant, Payload, PieceIndex, Plan, Rng};
@@ -179,6 +179,8 @@ struct Open {
     to_check: Option<Checking>,
     /// Pieces that became good since the torrent was opened, in order: what sessions have yet to say.
     have_log: Vec<PieceIndex>,
+    /// Pieces that somebody waits for, and how much they are wanted otherwise.
+    first: Vec<(PieceIndex, Priority)>,
     complete_told: bool,
 }
 
@@ -252,6 +254,7 @@ impl<P: Payload> Torrent<P> {
             Input::StreamEnded { stream, end } => self.stream_ended(now, stream, end),
             Input::Priorities(priorities) => self.set_priorities(now, &priorities),
             Input::Sequential(on) => self.set_sequential(on),
+            Input::First(pieces) => self.set_first(&pieces),
             Input::Pause => self.stop(now, Life::Paused),
             Input::Resume => self.resume(now),
             Input::Tick => base::trim(&mut self.out),

@@ -5,7 +5,7 @@ use crate::blame::Blame;
 use crate::disk::DiskJob;
 use crate::picker::{Order, Picker, Priority};
 use crate::pieces::Pieces;
-use crate::{CloseReason, Event, FilePriority, Flaw, Output, Resume};
+use crate::{CloseReason, Event, FIRST_MAX, FilePriority, Flaw, Output, Resume};
 use base::{Bitfield, Instant, Payload, PieceIndex, Plan};
 use std::sync::Arc;
 use wire::message::{Limits, Message};
@@ -40,6 +40,7 @@ impl<P: Payload> Torrent<P> {
             blame: Blame::default(),
             to_check,
             have_log: Vec::new(),
+            first: Vec::new(),
             complete_told: false,
         }));
         if self.settings.has(Flaw::EverybodyInOrder) {
@@ -153,6 +154,7 @@ impl<P: Payload> Torrent<P> {
 
     pub(super) fn set_priorities(&mut self, now: Instant, priorities: &[FilePriority]) {
         let Some(open) = &mut self.open else { return };
+        open.first.clear();
         let plan = &open.plan;
         for piece in plan.geometry.pieces() {
             let len = u64::from(plan.geometry.piece_len(piece));
@@ -173,6 +175,28 @@ impl<P: Payload> Torrent<P> {
         if open.to_check.is_none() {
             self.opened(now);
         }
+    }
+
+    /// Streams that are elsewhere end, so that their servers begin with what is wanted first.
+    pub(super) fn set_first(&mut self, pieces: &[PieceIndex]) {
+        let Some(open) = &mut self.open else { return };
+        for (piece, before) in std::mem::take(&mut open.first) {
+            open.picker.set_priority(piece, before);
+        }
+        let geometry = open.plan.geometry;
+        for piece in pieces.iter().take(FIRST_MAX).filter_map(|piece| geometry.piece(piece.0)) {
+            let before = open.picker.priority(piece);
+            if open.picker.is_wanted(piece) && before != Priority::High {
+                open.picker.set_priority(piece, Priority::High);
+                open.first.push((piece, before));
+            }
+        }
+        let mut first: Vec<PieceIndex> = open.first.iter().map(|(piece, _)| *piece).collect();
+        first.sort_unstable();
+        if !first.is_empty() {
+            self.end_lanes_beyond(&geometry, &first);
+        }
+        self.poke = true;
     }
 
     pub(super) fn set_sequential(&mut self, on: bool) {

@@ -7,6 +7,7 @@ use crate::catalogue::Facts;
 use crate::item::Item;
 use crate::mirrors;
 use crate::page::segment;
+use crate::site::Coming;
 use base::{Metainfo, TorrentId};
 use node::http::client::{NamedBy, Web};
 use node::http::probe::read_all;
@@ -28,7 +29,15 @@ const SILENCE: Duration = Duration::from_secs(30);
 pub(super) struct Pulls {
     with: Arc<With>,
     running: JoinSet<(Facts, Result<Item, String>)>,
-    names: BTreeMap<String, (Facts, Arc<Notify>)>,
+    names: BTreeMap<String, Pull>,
+}
+
+/// One that runs.
+#[derive(Debug)]
+struct Pull {
+    facts: Facts,
+    stop: Arc<Notify>,
+    coming: Arc<Coming>,
 }
 
 #[derive(Debug)]
@@ -56,22 +65,31 @@ impl Pulls {
 
     /// Bytes of all of them.
     pub(super) fn bytes(&self) -> u64 {
-        self.names.values().fold(0, |sum, (facts, _)| sum.saturating_add(facts.bytes))
+        self.names.values().fold(0, |sum, pull| sum.saturating_add(pull.facts.bytes))
     }
 
     pub(super) fn start(&mut self, facts: Facts) {
-        let (with, stop) = (self.with.clone(), Arc::new(Notify::new()));
-        self.names.insert(facts.name.clone(), (facts.clone(), stop.clone()));
+        let (with, stop, coming) = (self.with.clone(), Arc::new(Notify::new()), Arc::new(Coming::new(facts.clone())));
+        let pull = Pull { facts: facts.clone(), stop: stop.clone(), coming: coming.clone() };
+        self.names.insert(facts.name.clone(), pull);
         self.running.spawn(async move {
-            let result = with.pull(&facts, &stop).await;
+            let result = with.pull(&facts, &stop, &coming).await;
+            if result.is_err() {
+                coming.fail();
+            }
             (facts, result)
         });
     }
 
+    /// What has come of one, for who wants to read it.
+    pub(super) fn coming(&self, name: &str) -> Option<Arc<Coming>> {
+        self.names.get(name).map(|pull| pull.coming.clone())
+    }
+
     /// Ends a pull. What it has brought is there the next time.
     pub(super) fn stop(&mut self, name: &str) {
-        if let Some((_, stop)) = self.names.get(name) {
-            stop.notify_one();
+        if let Some(pull) = self.names.get(name) {
+            pull.stop.notify_one();
         }
     }
 
@@ -86,7 +104,7 @@ impl Pulls {
             Err(error) => {
                 // None of them panics, and none is aborted.
                 tracing::error!("a pull ended: {error}");
-                self.names.clear();
+                std::mem::take(&mut self.names).values().for_each(|pull| pull.coming.fail());
                 None
             }
         }
@@ -94,7 +112,7 @@ impl Pulls {
 }
 
 impl With {
-    async fn pull(&self, facts: &Facts, stop: &Notify) -> Result<Item, String> {
+    async fn pull(&self, facts: &Facts, stop: &Notify, coming: &Coming) -> Result<Item, String> {
         if let Some(item) = self.store.recall(&self.node, facts).await {
             return Ok(item);
         }
@@ -117,7 +135,7 @@ impl With {
         let mut events = self.node.events();
         let id = self.node.add(add).await.map_err(|e| e.to_string())?;
         let result = tokio::select! {
-            result = self.wait(id, &mut events) => result,
+            result = self.wait(id, &mut events, coming) => result,
             () = stop.notified() => Err("it is not wanted any more".into()),
         };
         self.node.remove(id).await;
@@ -140,11 +158,17 @@ impl With {
     }
 
     /// Waits until all of it is here.
-    async fn wait(&self, id: TorrentId, events: &mut broadcast::Receiver<NodeEvent>) -> Result<(), String> {
+    async fn wait(
+        &self,
+        id: TorrentId,
+        events: &mut broadcast::Receiver<NodeEvent>,
+        coming: &Coming,
+    ) -> Result<(), String> {
         let mut before = None;
         loop {
             match tokio::time::timeout(SILENCE, events.recv()).await {
                 Ok(Ok(NodeEvent { torrent, event })) if torrent == id => match event {
+                    Event::Opened { .. } => coming.open(&self.node, id),
                     Event::Complete { .. } => return Ok(()),
                     Event::Failed { error } => return Err(error),
                     Event::ServerDropped { why, .. } => return Err(why),
@@ -155,6 +179,7 @@ impl With {
                 Ok(Err(broadcast::error::RecvError::Lagged(_))) | Err(_) => {}
             }
             let Some(status) = self.node.status(id).await else { return Err("it was removed".into()) };
+            coming.open(&self.node, id);
             if status.complete {
                 return Ok(());
             }

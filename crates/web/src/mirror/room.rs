@@ -1,6 +1,6 @@
 //! Which copies make room for another: those that nobody asked for longest.
 
-use std::time::Instant;
+use crate::site::Asked;
 
 /// What there is room for.
 #[derive(Clone, Debug)]
@@ -10,13 +10,13 @@ pub(super) struct Room {
     /// Bytes of what is being pulled.
     pub(super) pulling: u64,
     /// What is here: name, bytes, and when it was asked for last.
-    pub(super) here: Vec<(String, u64, Option<Instant>)>,
+    pub(super) here: Vec<(String, u64, Option<Asked>)>,
 }
 
 impl Room {
     /// What has to go so that `bytes` more fit, which somebody asked for at `asked`. None: they don't, or only at the price of
     /// something that was asked for later. What nobody asked for takes no place of others.
-    pub(super) fn make(&self, bytes: u64, asked: Option<Instant>) -> Option<Vec<String>> {
+    pub(super) fn make(&self, bytes: u64, asked: Option<Asked>) -> Option<Vec<String>> {
         let Some(max) = self.max else { return Some(Vec::new()) };
         let mut used = self.here.iter().fold(self.pulling, |sum, (_, bytes, _)| sum.saturating_add(*bytes));
         let fits = |used: u64| used.checked_add(bytes).is_some_and(|all| all <= max);
@@ -35,12 +35,10 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn the_least_recently_asked_goes_first() {
-        let start = Instant::now();
-        let at = |s| Some(start + Duration::from_secs(s));
+        let at = |n: u64| Some(1_000 + n);
         let here = vec![("a".into(), 40, at(2)), ("b".into(), 30, at(1)), ("c".into(), 20, None)];
         let room = Room { max: Some(100), pulling: 0, here };
         let make = |bytes, asked| room.make(bytes, asked).map(|gone| gone.concat());

@@ -6,15 +6,18 @@
 //! | `torrent` | its torrent, as the site gave it |
 //! | `data/NAME` | the content |
 //!
+//! Beside them, `asked.json` says when each was asked for last.
+//!
 //! A copy is given only while its files look as they did when they were checked; else it is checked again from the beginning.
 
 use crate::catalogue::Facts;
 use crate::item::{Hashed, Item};
-use crate::site::Unmade;
+use crate::site::{Asked, Unmade};
 use base::{FileKind, Hex, InfoHashes, Metainfo};
 use node::Node;
 use node::create;
 use node::state::Remembered;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -23,6 +26,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Bytes of an `item.json`.
 const FACTS_MAX: u64 = 64 << 10;
+/// Bytes of an `asked.json`.
+const ASKED_MAX: u64 = 64 << 20;
 /// Bytes hashed at once.
 const CHUNK: usize = 1 << 20;
 /// Longer than a step of the clock that times of change are taken from: after it, a change has another time.
@@ -32,6 +37,7 @@ const CLOCK_STEP: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Store {
     root: PathBuf,
+    asked: PathBuf,
 }
 
 /// A copy whose files are whole: what it takes to give it.
@@ -46,7 +52,21 @@ impl Store {
     pub(super) fn open(cache: &Path) -> io::Result<Self> {
         let root = cache.join("items");
         fs::create_dir_all(&root).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", root.display())))?;
-        Ok(Store { root: root.canonicalize()? })
+        Ok(Store { root: root.canonicalize()?, asked: cache.join("asked.json") })
+    }
+
+    /// When each copy was asked for last, as far as earlier runs have noted it.
+    pub(super) fn asked(&self) -> BTreeMap<String, Asked> {
+        let mut text = Vec::new();
+        let read = File::open(&self.asked).and_then(|file| file.take(ASKED_MAX).read_to_end(&mut text));
+        read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+
+    /// Notes it. Blocking.
+    pub(super) fn note_asked(&self, last: &BTreeMap<String, Asked>) -> io::Result<()> {
+        let draft = self.asked.with_extension("draft");
+        fs::write(&draft, serde_json::to_vec(last).map_err(io::Error::other)?)?;
+        fs::rename(&draft, &self.asked)
     }
 
     /// A place where nothing is.
@@ -241,6 +261,20 @@ mod tests {
         let (name, tag) = (name.to_owned(), tag.to_owned());
         let (info_hash_v1, info_hash_v2, modified) = (None, None, None);
         Facts { name, tag, bytes: 1, single: true, files: 1, info_hash_v1, info_hash_v2, modified }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert!(store.asked().is_empty());
+        let last: BTreeMap<String, Asked> = [("a b".into(), 5), ("c".into(), u64::MAX)].into();
+        store.note_asked(&last).unwrap();
+        assert_eq!(Store::open(dir.path()).unwrap().asked(), last);
+        store.keep_only(&[]);
+        assert_eq!(store.asked(), last);
+        fs::write(dir.path().join("asked.json"), "{").unwrap();
+        assert!(store.asked().is_empty());
     }
 
     #[test]

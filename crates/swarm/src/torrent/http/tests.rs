@@ -377,6 +377,29 @@ fn in_order_means_in_order() {
 }
 
 #[test]
+fn what_somebody_waits_for_comes_first() {
+    let mut world = World::opened(64 * MIB, vec![server(4 * MIB)]);
+    (0..20).for_each(|_| world.step());
+    let pieces = world.torrent.have().unwrap().len();
+    let window = |from: u32| (from..from + 8).map(base::PieceIndex).collect::<Vec<_>>();
+    let misses = |world: &World, from: u32| (from..from + 8).any(|piece| !world.torrent.have().unwrap().has(piece));
+    for from in [pieces - 20, pieces / 2] {
+        let before = (world.secs(), world.torrent.have().unwrap().count());
+        world.handle(Input::First(window(from)));
+        while misses(&world, from) {
+            world.step();
+            assert!(world.secs() < before.0 + 4.0, "eight pieces take less than all before them");
+        }
+        let others = world.torrent.have().unwrap().count() - before.1 - 8;
+        assert!(u64::from(others) * PIECE <= 4 * MIB, "{others} others came before");
+    }
+    // Nonsense does no harm, and nothing is forgotten.
+    world.handle(Input::First(vec![base::PieceIndex(u32::MAX); 3000]));
+    world.handle(Input::First(Vec::new()));
+    world.run(30.0);
+}
+
+#[test]
 fn pausing_ends_streams_and_stray_bytes_are_ignored() {
     let mut world = World::opened(8 * MIB, vec![server(4 * MIB)]);
     (0..50).for_each(|_| world.step());
