@@ -142,3 +142,36 @@ fn a_served_folder_is_shared_and_remembered() {
     fs::write(place.path("tree/late"), "late").unwrap();
     assert_eq!(serve.event("shared")["name"], "late");
 }
+
+#[test]
+fn what_becomes_a_link_that_leads_out_is_not_given() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("tree/folder")).unwrap();
+    fs::create_dir(place.path("elsewhere")).unwrap();
+    for file in ["tree/a.txt", "tree/folder/b.txt"] {
+        fs::write(place.path(file), "shared").unwrap();
+    }
+    for file in ["secret", "elsewhere/b.txt", "elsewhere/c.txt"] {
+        fs::write(place.path(file), "secret").unwrap();
+    }
+    let mut serve = place.start(SERVE);
+    let addr = http(&serve.event("listening"));
+    for _ in 0..2 {
+        serve.event("shared");
+    }
+    assert_eq!(ask(&addr, "/f/a.txt").1, b"shared");
+    fs::remove_file(place.path("tree/a.txt")).unwrap();
+    std::os::unix::fs::symlink("../secret", place.path("tree/a.txt")).unwrap();
+    fs::rename(place.path("tree/folder"), place.path("tree/other")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", place.path("tree/folder")).unwrap();
+    // At once, and after it was looked at again.
+    for _ in 0..40 {
+        for path in ["/f/a.txt", "/f/a.txt?download", "/f/folder/b.txt", "/f/folder/c.txt", "/f/a.txt.torrent"] {
+            let (head, body) = ask(&addr, path);
+            assert!(matches!(status(&head), 404 | 503) && !body.windows(6).any(|w| w == b"secret"), "{path}: {head}");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(status(&ask(&addr, "/f/a.txt").0), 404, "it is forgotten");
+    assert_eq!(ask(&addr, "/f/other/b.txt").1, b"shared");
+}

@@ -23,6 +23,12 @@ fn written(path: &Path) -> String {
 }
 
 #[test]
+fn programs_read_json_alone() {
+    let place = Place::new();
+    place.fails(2, &["--json", "serve", ".", "--access-log", "-"], &["--access-log", "--json"]);
+}
+
+#[test]
 fn who_presses_ctrl_c_twice_leaves_no_program_behind() {
     let place = Place::new();
     fs::create_dir(place.path("www")).unwrap();

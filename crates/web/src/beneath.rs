@@ -9,6 +9,10 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// How often a file is looked for whose folders are renamed meanwhile: the kernel gives up rather than be led out.
+#[cfg(target_os = "linux")]
+const TRIES_MAX: usize = 16;
+
 /// A folder from which nothing but what lies in it is opened.
 #[derive(Debug)]
 pub(crate) struct Root {
@@ -61,6 +65,13 @@ impl Root {
     }
 }
 
+/// Opens a regular file for reading as [`open_file`] does, where what is shared lies beneath `fence`: no symbolic link leads out of that.
+pub(crate) fn open_fenced(fence: &Path, root: &Path, path: &Path) -> io::Result<File> {
+    let below = root.strip_prefix(fence).map_err(|_| io::Error::from(io::ErrorKind::PermissionDenied))?;
+    let below = if path.as_os_str().is_empty() { below.to_owned() } else { below.join(path) };
+    open_file(fence, &below)
+}
+
 /// Opens a regular file for reading that lies beneath `root` also when symbolic links are followed; `root` itself where
 /// `path` is empty.
 pub(crate) fn open_file(root: &Path, path: &Path) -> io::Result<File> {
@@ -79,7 +90,10 @@ pub(crate) fn open_file(root: &Path, path: &Path) -> io::Result<File> {
 fn beneath(folder: rustix::fd::BorrowedFd<'_>, root: &Path, path: &Path, flags: OFlags) -> io::Result<File> {
     use rustix::fs::{ResolveFlags, openat2};
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    match openat2(folder, path, flags, Mode::empty(), resolve) {
+    let open = || openat2(folder, path, flags, Mode::empty(), resolve);
+    let mut tries = std::iter::repeat_with(open).take(TRIES_MAX);
+    let last = Err(rustix::io::Errno::AGAIN);
+    match tries.find(|opened| !matches!(opened, Err(rustix::io::Errno::AGAIN))).unwrap_or(last) {
         Ok(file) => Ok(file.into()),
         // A kernel before 5.6, or a sandbox that doesn't know the call.
         Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => canonical(root, path, flags),
@@ -105,6 +119,31 @@ fn canonical(root: &Path, path: &Path, flags: OFlags) -> io::Result<File> {
 mod tests {
     use super::*;
 
+    /// Whoever looks for `a/../../b/x` while other folders are renamed is told to try again by the kernel.
+    #[test]
+    fn a_file_is_found_while_folders_are_renamed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("root/sub")).unwrap();
+        std::fs::write(dir.path().join("root/a"), "a").unwrap();
+        std::os::unix::fs::symlink("../a", dir.path().join("root/sub/up")).unwrap();
+        let root = Root::new(&dir.path().join("root")).unwrap();
+        let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+        std::fs::create_dir(&one).unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let is_done = || done.load(std::sync::atomic::Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done() {
+                    std::fs::rename(&one, &other).unwrap();
+                    std::fs::rename(&other, &one).unwrap();
+                }
+            });
+            let failed = (0..20_000).find_map(|_| root.open(Path::new("sub/up")).err());
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(failed.is_none(), "{failed:?}");
+        });
+    }
+
     #[test]
     fn nothing_outside_is_opened() {
         let dir = tempfile::tempdir().unwrap();
@@ -123,6 +162,10 @@ mod tests {
         for path in ["outside", "absolute/hostname", "../secret", "/etc/hostname", "missing"] {
             assert!(!open(path) && !old(path), "{path}");
         }
+        let fenced = |name: &str, path: &str| open_fenced(&root, &root.join(name), Path::new(path)).is_ok();
+        assert!(fenced("sub", "a") && fenced("sub/a", "") && fenced("inside", ""));
+        assert!(!fenced("outside", "") && !fenced("absolute", "hostname") && !fenced("sub", "../../secret"));
+        assert!(open_fenced(&root.join("sub"), &root.join("inside"), Path::new("")).is_err(), "it lies elsewhere");
         assert!(!open("sub"), "a folder is no file");
         assert!(Root::loose(&root).unwrap().open(Path::new("outside")).is_ok());
         assert!(Root::new(&root).unwrap().open(Path::new("sub")).is_ok());

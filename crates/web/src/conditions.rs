@@ -76,7 +76,13 @@ fn if_range(headers: &HeaderMap, version: &Version) -> bool {
 
 /// Whether a list of entity tags names ours; weak ones count only where `weak`.
 fn matches(tags: &str, etag: &str, weak: bool) -> bool {
-    tags.split(',').map(str::trim).any(|tag| {
+    // What stands in quotes may have commas and stars in it.
+    let mut quoted = false;
+    let ends = move |c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    };
+    tags.split(ends).map(str::trim).any(|tag| {
         let tag = if weak { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };
         tag == "*" || tag == etag
     })
@@ -120,6 +126,8 @@ mod tests {
         assert_eq!(ask(&[]), go);
         assert_eq!(ask(&[("if-none-match", "\"x\", W/\"abc\"")]), Verdict::NotModified);
         assert_eq!(ask(&[("if-none-match", "*")]), Verdict::NotModified);
+        assert_eq!(ask(&[("if-none-match", "\"x,*,y\"")]), go);
+        assert_eq!(ask(&[("if-match", "\"x,*,y\"")]), Verdict::Failed);
         assert_eq!(ask(&[("if-none-match", "\"x\""), ("if-modified-since", DATE)]), go);
         assert_eq!(ask(&[("if-modified-since", DATE)]), Verdict::NotModified);
         assert_eq!(ask(&[("if-modified-since", BEFORE)]), go);

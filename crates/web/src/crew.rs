@@ -87,6 +87,15 @@ impl Crew {
     }
 }
 
+/// One connection of a thread, however it ends.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Answers what comes, and at the end ends what is left.
 async fn work<H: Handler>(
     mut arriving: mpsc::Receiver<Arrival>,
@@ -98,13 +107,13 @@ async fn work<H: Handler>(
     let mut connections = JoinSet::new();
     while let Some(Arrival { stream, from, place }) = arriving.recv().await {
         while connections.try_join_next().is_some() {}
-        let (serving, stopped, open) = (serving.clone(), stopped.clone(), open.clone());
+        let (serving, stopped, open) = (serving.clone(), stopped.clone(), Open(open.clone()));
         connections.spawn(async move {
+            let _open = open;
             match tokio::net::TcpStream::from_std(stream) {
                 Ok(stream) => connection(serving, stream, from, stopped).await,
                 Err(error) => tracing::warn!("a connection is lost: {error}"),
             }
-            open.fetch_sub(1, Ordering::Relaxed);
             drop(place);
         });
     }

@@ -15,7 +15,7 @@ use crate::say::printable;
 use crate::serve::Handler;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header;
+use axum::http::header::{self, HeaderValue};
 use axum::http::{Method, StatusCode, Version};
 use axum::response::Response;
 use bodies::{Fed, Fetched, Passed};
@@ -96,7 +96,10 @@ impl<H: Handler> Handler for Proxied<H> {
             return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too long");
         }
         let Ok(turn) = self.turns.clone().try_acquire_owned() else {
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way; try again in a while");
+            let mut full =
+                refuse(StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way; try again in a while");
+            full.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+            return full;
         };
         let path = request.uri().path().to_owned();
         Box::pin(self.pass(route, &target, request, from, turn)).await.unwrap_or_else(|error| {

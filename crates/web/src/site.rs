@@ -35,6 +35,7 @@ use crate::item::Item;
 use crate::link;
 use crate::live::{Live, Swarm, masked};
 use crate::mirrors::{self, Mirrors};
+use crate::pace::Pace;
 use crate::page;
 use axum::body::Body;
 use axum::extract::Request;
@@ -46,19 +47,24 @@ use feed::Feed;
 use registry::Registry;
 use slots::{Slot, Slots};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
-use tokio::sync::Notify;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, Semaphore};
 
 pub(crate) use coming::Coming;
 pub(crate) use edge::{Asked, Edge};
 pub use registry::{Allowed, MirrorRules, origin};
 pub use slots::Unmade;
 
+/// What is answered nearly everywhere.
+const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// What may follow a name.
 const SUFFIXES: [&str; 2] = [".torrent", ".meta4"];
+/// Mirrors that are listened to at once, and how long one may say nothing.
+const REGISTERING_MAX: usize = 16;
+const REGISTRATION_WAIT: Duration = Duration::from_secs(20);
 
 /// Finds what is shared under a name that nobody asked for before. Blocking.
 pub type Finder = Arc<dyn Fn(&str) -> Option<PathBuf> + Send + Sync>;
@@ -71,11 +77,13 @@ pub struct Site {
     mirrors: RwLock<Arc<Mirrors>>,
     finder: Option<Finder>,
     leave_hidden: bool,
+    fence: Option<Arc<Path>>,
     work: Notify,
     feed: Feed,
     rules: MirrorRules,
     registry: Registry,
     registered: Notify,
+    registering: Semaphore,
     downloads: Arc<AtomicUsize>,
     /// It has copies of another site's items.
     edge: Option<Arc<Edge>>,
@@ -103,11 +111,13 @@ impl Site {
             mirrors: RwLock::default(),
             finder: None,
             leave_hidden: false,
+            fence: None,
             work: Notify::new(),
             feed: Feed::default(),
             rules: MirrorRules::default(),
             registry: Registry::default(),
             registered: Notify::new(),
+            registering: Semaphore::new(REGISTERING_MAX),
             downloads: Arc::default(),
             edge: None,
         }
@@ -129,6 +139,12 @@ impl Site {
     #[must_use]
     pub fn with_finder(self, finder: Finder) -> Self {
         Site { finder: Some(finder), leave_hidden: true, ..self }
+    }
+
+    /// Nothing that lies outside of this folder is given, also where what was found in it has become a symbolic link that leads out.
+    #[must_use]
+    pub fn with_fence(self, folder: &Path) -> Self {
+        Site { fence: Some(folder.into()), ..self }
     }
 
     /// Whether a path is one of the site's, where it shares its address with others.
@@ -276,13 +292,25 @@ impl Site {
     }
 
     async fn respond(&self, request: Request, from: SocketAddr) -> Response {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let head = parts.method == Method::HEAD;
-        if parts.method == Method::POST && parts.uri.path() == catalogue::MIRRORS {
-            return self.register(body, from.ip()).await;
+        if parts.uri.path() == catalogue::MIRRORS {
+            return match parts.method {
+                Method::POST => self.register(body, from.ip()).await,
+                _ => answer::allows(StatusCode::METHOD_NOT_ALLOWED, "POST"),
+            };
         }
-        if !head && parts.method != Method::GET {
-            return answer::refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
+        match parts.method {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => return answer::allows(StatusCode::NO_CONTENT, ALLOW),
+            Method::POST | Method::PUT | Method::DELETE | Method::PATCH | Method::TRACE | Method::CONNECT => {
+                return answer::allows(StatusCode::METHOD_NOT_ALLOWED, ALLOW);
+            }
+            _ => return answer::refuse(StatusCode::NOT_IMPLEMENTED, "this method is not known here"),
+        }
+        if head {
+            // Ranges are for GET alone (RFC 9110, section 14.2).
+            parts.headers.remove(header::RANGE);
         }
         let query = parts.uri.query().unwrap_or("");
         let asked = |key: &str| {
@@ -299,7 +327,7 @@ impl Site {
             }
             "/f" => answer::moved("/f/"),
             catalogue::ITEMS => answer::json(&self.items().iter().map(|item| Facts::of(item)).collect::<Vec<_>>()),
-            catalogue::EVENTS => self.feed.listen(&self.slots, &parts.headers),
+            catalogue::EVENTS => self.feed.listen(&self.slots, &parts.headers, from.ip()),
             "/announce" => answer::tracker(self.live.announce(query, from).await),
             "/scrape" => answer::tracker(self.live.scrape(query, from).await),
             "/~/page.css" => answer::asset("text/css; charset=utf-8", include_str!("../assets/page.css")),
@@ -444,19 +472,32 @@ impl Site {
         }
         match (unmade.single, path) {
             (false, None) => plain::later(&unmade.name),
-            _ => plain::bytes(unmade, path, asker).await,
+            _ => plain::bytes(unmade, path, self.fence.clone(), asker).await,
         }
     }
 
     /// A mirror says what it has.
     async fn register(&self, mut body: Body, from: IpAddr) -> Response {
-        let mut text = Vec::new();
+        // Who may not is told so before anybody listens, and few are listened to at once.
+        if let Err(why) = self.rules.permit(from) {
+            return answer::refuse(StatusCode::FORBIDDEN, &why);
+        }
+        let Ok(_place) = self.registering.try_acquire() else {
+            return plain::busy("too many mirrors register at once; come again");
+        };
+        let (mut text, mut pace) = (Vec::new(), Pace::new(REGISTRATION_WAIT));
         loop {
-            match body::part(&mut body).await {
-                Ok(Some(part)) if text.len() + part.len() <= REGISTRATION_MAX => text.extend_from_slice(&part),
-                Ok(Some(_)) => return answer::refuse(StatusCode::PAYLOAD_TOO_LARGE, "this is too much to register"),
-                Ok(None) => break,
-                Err(_) => return answer::refuse(StatusCode::BAD_REQUEST, "the body breaks off"),
+            match tokio::time::timeout(pace.wait(), body::part(&mut body)).await {
+                Ok(Ok(Some(part))) if text.len() + part.len() <= REGISTRATION_MAX => {
+                    pace.took(part.len());
+                    text.extend_from_slice(&part);
+                }
+                Ok(Ok(Some(_))) => {
+                    return answer::refuse(StatusCode::PAYLOAD_TOO_LARGE, "this is too much to register");
+                }
+                Ok(Ok(None)) => break,
+                Ok(Err(_)) => return answer::refuse(StatusCode::BAD_REQUEST, "the body breaks off"),
+                Err(_) => return answer::refuse(StatusCode::REQUEST_TIMEOUT, "the body does not come"),
             }
         }
         let told = match serde_json::from_slice(&text) {

@@ -244,6 +244,7 @@ async fn forms_that_are_compressed_already() {
 
 #[tokio::test]
 async fn files_that_clients_write() {
+    use tokio::io::AsyncWriteExt as _;
     let yard = Yard::new(FolderOptions { write: Some(100_000), ..FolderOptions::default() }).await;
     let put = async |path: &str, headers: &str, body: &str| {
         let request = format!(
@@ -290,8 +291,30 @@ async fn files_that_clients_write() {
     assert_eq!(common::raw(yard.addr, chunked.as_bytes()).await.status, 413);
     assert_eq!(put("/out", "", "x").await.status, 204, "the link itself is replaced");
     assert_eq!(std::fs::read_to_string(yard.dir.path().join("outside")).unwrap(), "secret");
+    // A link that leads to a file of the folder is that file to whoever reads it, and can be replaced by whoever has read that.
+    std::os::unix::fs::symlink("deep/x", yard.dir.path().join("www/sub/link")).unwrap();
+    let tag = yard.get("/sub/link").await.header("etag").to_owned();
+    assert_eq!(put("/sub/link", "If-Match: \"x\"\r\n", "x").await.status, 412);
+    assert_eq!(put("/sub/link", "If-None-Match: *\r\n", "x").await.status, 412);
+    assert_eq!(put("/sub/link", &format!("If-Match: {tag}\r\n"), "linked").await.status, 204);
+    assert_eq!(
+        (yard.get("/sub/link").await.text(), yard.get("/sub/deep/x").await.text()),
+        ("linked".into(), "x".into())
+    );
+    // Folders come with the whole file.
+    for body in ["Content-Length: 9\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nx\r\n"] {
+        let head = "PUT /not/yet/there HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        let mut stream = tokio::net::TcpStream::connect(yard.addr).await.unwrap();
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stream.shutdown().await.unwrap();
+        let mut raw = Vec::new();
+        let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut raw).await;
+        assert!(!yard.dir.path().join("www/not").exists(), "{body:?}");
+    }
+    assert_eq!(put("/not/yet/there", "", "whole").await.status, 201);
+    assert_eq!(yard.get("/not/yet/there").await.text(), "whole");
     // What breaks off leaves nothing behind.
-    use tokio::io::AsyncWriteExt as _;
     let mut stream = tokio::net::TcpStream::connect(yard.addr).await.unwrap();
     stream.write_all(b"PUT /sub/half HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf").await.unwrap();
     let drafts = || {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use web::{Answer, Hashed, Item, Live, Mirror, Mirrors, Serving, Site, Swarm, SwarmPeer, Unmade};
+use web::{Allowed, Answer, Hashed, Item, Live, Mirror, MirrorRules, Mirrors, Serving, Site, Swarm, SwarmPeer, Unmade};
 
 const NASTY: &str = "<b>&\"'.html";
 
@@ -142,6 +142,8 @@ async fn a_file_with_ranges_and_conditions() {
     assert_eq!(whole.header("content-type"), "application/octet-stream");
     let etag = whole.header("etag").to_owned();
     assert!(etag.starts_with('"') && etag.len() == 42, "{etag}");
+    let head = yard.ask("HEAD", "/f/one.bin", &["Range: bytes=0-1"]).await;
+    assert_eq!((head.status, head.header("content-length")), (200, "1000"), "ranges are for GET alone");
     assert_eq!(
         whole.header("link"),
         "</f/one.bin.torrent>; rel=describedby; type=\"application/x-bittorrent\", \
@@ -367,19 +369,47 @@ async fn a_metalink_says_the_same_as_the_torrent() {
 #[tokio::test]
 async fn what_mirrors_say_is_judged() {
     let yard = yard().await;
+    let near = MirrorRules { allowed: Allowed::Near, ..MirrorRules::default() };
+    let site = Arc::new(Site::new(Arc::new(Fake), "http://h.example:1".into()).with_mirrors(near));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let open = listener.local_addr().unwrap();
+    tokio::spawn(web::serve(Serving::new(site), vec![listener], std::future::pending()));
+    const HEAD: &str = "POST /~/mirrors HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
     let post = async |body: &[u8]| {
-        let head = format!(
-            "POST /~/mirrors HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        common::raw(yard.addr, &[head.as_bytes(), body].concat()).await
+        let head = format!("{HEAD}Content-Length: {}\r\n\r\n", body.len());
+        common::raw(open, &[head.as_bytes(), body].concat()).await
     };
     for broken in [&b""[..], b"{", b"[]", b"{\"url\":5}", b"\xff\xfe", b"{\"url\":\"http://m\",\"items\":{\"a\":1}}"] {
         assert_eq!(post(broken).await.status, 400, "{}", String::from_utf8_lossy(broken));
     }
-    let reply = post(b"{\"url\":\"http://127.0.0.1:1\",\"items\":{}}").await;
-    assert!(reply.status == 403 && reply.text().contains("--mirrors"), "nobody may, unless somebody says so");
-    assert_eq!(yard.ask("POST", "/~/items", &[]).await.status, 405);
+    assert_eq!(post(b"{\"url\":\"http://127.0.0.1:1\",\"items\":{}}").await.status, 200);
+    // Nobody may, unless somebody says so, and hears of it before the body comes.
+    let reply = common::raw(yard.addr, format!("{HEAD}Content-Length: 1000\r\n\r\n").as_bytes()).await;
+    assert!(reply.status == 403 && reply.text().contains("--mirrors"), "{}", reply.text());
+    // Those who say that they will register and do not keep few places.
+    let mut idle = Vec::new();
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(open).await.unwrap();
+        stream.write_all(format!("{HEAD}Content-Length: 1000\r\n\r\n{{").as_bytes()).await.unwrap();
+        idle.push(stream);
+    }
+    let mut refused = 0;
+    while refused < 34 {
+        let mut answers = idle.iter_mut().map(|stream| stream.try_read(&mut [0; 100]));
+        refused += answers.by_ref().filter(|read| matches!(read, Ok(n) if *n > 0)).count();
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(post(b"{}").await.status, 503);
+    drop(idle);
+    for (method, path, status, allow) in [
+        ("GET", "/~/mirrors", 405, "POST"),
+        ("POST", "/~/items", 405, "GET, HEAD, OPTIONS"),
+        ("OPTIONS", "/f/one.bin", 204, "GET, HEAD, OPTIONS"),
+        ("BREW", "/f/one.bin", 501, ""),
+    ] {
+        let refused = yard.ask(method, path, &[]).await;
+        assert_eq!((refused.status, refused.header("allow")), (status, allow), "{method} {path}");
+    }
     let list: Vec<web::Facts> = serde_json::from_slice(&yard.get("/~/items").await.body).unwrap();
     let [one, tree] = &list[..] else { panic!("{list:?}") };
     assert_eq!((&*one.name, one.bytes, one.single, one.files), ("one.bin", 1000, true, 1));

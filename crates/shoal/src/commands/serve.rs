@@ -23,6 +23,11 @@ const NO_THREADS: &str = "can't serve: the system gives no threads";
 /// Does what the command line says.
 pub async fn run(args: ServeArgs, global: &Global, voice: Voice) -> Result<(), Failure> {
     args.check()?;
+    if voice.json && args.access_log.as_deref().is_some_and(|path| path.as_os_str() == "-") {
+        return Err(Failure::usage(
+            "--access-log - can't go with --json: name a file, so that programs read JSON alone",
+        ));
+    }
     let options = FolderOptions {
         listing: !args.no_listing,
         follow: args.follow_links,

@@ -61,6 +61,7 @@ async fn share(
         trackers: &args.tracker,
         format: args.format,
         finder: None,
+        fence: None,
         mirrors: args.mirrors.rules(),
     };
     let (sharer, udp) = house.open(voice).await?;

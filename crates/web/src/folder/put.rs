@@ -86,14 +86,18 @@ impl Writing {
         if headers.contains_key(header::IF_MATCH) && root.open(place.path()).is_err() {
             return Err(refuse(StatusCode::PRECONDITION_FAILED, "there is no such file"));
         }
-        let folder = make(root, parents).map_err(trouble)?;
-        check(&folder, name, headers)?;
+        let (near, missing) = nearest(root, parents).map_err(trouble)?;
+        if missing.is_empty() {
+            check(root, place, &near, name, headers)?;
+        }
         let temporary = format!(".shoal-put-{:x}-{}", self.draw, self.number.fetch_add(1, Ordering::Relaxed));
-        let draft = Draft::new(&folder, temporary).map_err(trouble)?;
+        let draft = Draft::new(&near, temporary).map_err(trouble)?;
         let draft = self.receive(draft, body).await?;
         let _naming = self.naming.lock().await;
-        let new = check(&folder, name, headers)?;
-        let written = draft.name(name).map_err(trouble)?;
+        let made = Made::new(root, &near, missing).map_err(trouble)?;
+        let new = check(root, place, made.folder(), name, headers)?;
+        let written = draft.name(made.folder(), name).map_err(trouble)?;
+        made.stays();
         let status = if new { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
         Ok(answer::written(status, &written.etag))
     }
@@ -132,29 +136,73 @@ impl Writing {
     }
 }
 
-/// Opens the folder, and makes what is missing of it. No symbolic link on the way is followed out.
-fn make(root: &Root, names: &[Vec<u8>]) -> io::Result<OwnedFd> {
+/// The folder, or as much of the way there as is there, and the names of what is missing. No symbolic link on the way is followed out.
+fn nearest<'a>(root: &Root, names: &'a [Vec<u8>]) -> io::Result<(OwnedFd, &'a [Vec<u8>])> {
     let mut folder = root.folder()?;
-    for name in names {
+    for (i, name) in names.iter().enumerate() {
         folder = match root.step(&folder, name) {
-            Err(Errno::NOENT) => {
-                match mkdirat(&folder, &name[..], Mode::from(0o777)) {
-                    // Somebody else was faster.
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(e) => return Err(e.into()),
-                }
-                root.step(&folder, name)?
-            }
+            Err(Errno::NOENT) => return Ok((folder, &names[i..])),
             opened => opened?,
         };
     }
-    Ok(folder)
+    Ok((folder, &[]))
+}
+
+/// Folders that were made for a file. Unless they stay, those in which there is nothing are removed.
+struct Made<'a> {
+    near: &'a OwnedFd,
+    names: &'a [Vec<u8>],
+    /// Each in the one before it, and whether it was made here.
+    folders: Vec<(OwnedFd, bool)>,
+}
+
+impl<'a> Made<'a> {
+    fn new(root: &Root, near: &'a OwnedFd, names: &'a [Vec<u8>]) -> io::Result<Self> {
+        let mut made = Made { near, names, folders: Vec::new() };
+        for name in names {
+            let new = match mkdirat(made.folder(), &name[..], Mode::from(0o777)) {
+                Ok(()) => true,
+                // Somebody else was faster.
+                Err(Errno::EXIST) => false,
+                Err(e) => return Err(e.into()),
+            };
+            let folder = root.step(made.folder(), name)?;
+            made.folders.push((folder, new));
+        }
+        Ok(made)
+    }
+
+    /// The last of them.
+    fn folder(&self) -> &OwnedFd {
+        self.folders.last().map_or(self.near, |(folder, _)| folder)
+    }
+
+    fn stays(mut self) {
+        self.folders.clear();
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        while let Some((_, new)) = self.folders.pop() {
+            if new {
+                // One in which there is something by now stays.
+                let _ = unlinkat(self.folder(), &self.names[self.folders.len()][..], AtFlags::REMOVEDIR);
+            }
+        }
+    }
 }
 
 /// May the file be written, as far as conditions say? True if there is none yet.
-fn check(folder: &OwnedFd, name: &[u8], headers: &HeaderMap) -> Result<bool, Box<Response>> {
+fn check(
+    root: &Root,
+    place: &Place,
+    folder: &OwnedFd,
+    name: &[u8],
+    headers: &HeaderMap,
+) -> Result<bool, Box<Response>> {
     let failed = || Box::new(answer::refuse(StatusCode::PRECONDITION_FAILED, "the file is not what you take it for"));
-    match existing(folder, name).map_err(trouble)? {
+    match existing(root, place, folder, name).map_err(trouble)? {
         Some(version) => match conditions::may_write(headers, &version) {
             true => Ok(false),
             false => Err(failed()),
@@ -165,10 +213,16 @@ fn check(folder: &OwnedFd, name: &[u8], headers: &HeaderMap) -> Result<bool, Box
     }
 }
 
-fn existing(folder: &OwnedFd, name: &[u8]) -> io::Result<Option<Version>> {
+/// What is there. Of a symbolic link that is followed it is what it leads to, as for those who read it; what is written takes the place of the link.
+fn existing(root: &Root, place: &Place, folder: &OwnedFd, name: &[u8]) -> io::Result<Option<Version>> {
     match openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
         Ok(file) => {
-            let metadata = File::from(file).metadata()?;
+            let mut metadata = File::from(file).metadata()?;
+            if metadata.is_symlink()
+                && let Ok(target) = root.open(place.path()).and_then(|file| file.metadata())
+            {
+                metadata = target;
+            }
             if metadata.is_dir() {
                 return Err(Errno::ISDIR.into());
             }
@@ -195,9 +249,10 @@ impl<'a> Draft<'a> {
         Ok(Draft { folder, temporary, file, whole: false, named: false })
     }
 
-    fn name(mut self, name: &[u8]) -> io::Result<Version> {
+    /// Gives it its name, in this folder.
+    fn name(mut self, folder: &OwnedFd, name: &[u8]) -> io::Result<Version> {
         debug_assert!(self.whole);
-        renameat(self.folder, self.temporary.as_str(), self.folder, name)?;
+        renameat(self.folder, self.temporary.as_str(), folder, name)?;
         self.named = true;
         Ok(version(&self.file.metadata()?))
     }

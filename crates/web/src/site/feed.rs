@@ -20,16 +20,18 @@ use axum::http::{Response as HttpResponse, StatusCode};
 use axum::response::Response;
 use futures_util::stream;
 use serde::Serialize;
-use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// Listeners at once; further ones come again later.
+/// Listeners at once, in all and of one address; further ones come again later.
 const LISTENERS_MAX: usize = 256;
+const OF_ONE_MAX: usize = 32;
 /// Events that are remembered for those who come back.
 const RECENT_MAX: usize = 1024;
 /// Time without an event after which a listener hears that we are still here.
@@ -56,6 +58,9 @@ struct Inner {
 struct Log {
     last: u64,
     recent: VecDeque<Bytes>,
+    /// The list as it was after the event with this number: all who begin then have the same.
+    list: Option<(u64, VecDeque<Bytes>)>,
+    listeners: BTreeMap<IpAddr, usize>,
     closed: bool,
 }
 
@@ -118,8 +123,8 @@ impl Feed {
     }
 
     /// The stream for somebody who asked with these headers.
-    pub(super) fn listen(&self, slots: &Slots, headers: &HeaderMap) -> Response {
-        let Ok(place) = self.0.room.clone().try_acquire_owned() else {
+    pub(super) fn listen(&self, slots: &Slots, headers: &HeaderMap, from: IpAddr) -> Response {
+        let Some(place) = Place::new(self, from.to_canonical()) else {
             return answer::refuse(StatusCode::SERVICE_UNAVAILABLE, "too many are listening; come again later");
         };
         let seen = headers.get(LAST_EVENT_ID).and_then(|v| v.to_str().ok()).and_then(|id| {
@@ -131,11 +136,17 @@ impl Feed {
             Some(_) => (seen.unwrap_or(0), VecDeque::new()),
             None => {
                 // Both at one moment: what was told before is in the list, what comes after is news.
-                let (at, all) = {
+                let (at, known, all) = {
                     let log = self.log();
-                    (log.last, slots.all())
+                    let known = log.list.as_ref().filter(|(at, _)| *at == log.last).map(|(_, list)| list.clone());
+                    (log.last, known.clone(), if known.is_some() { Vec::new() } else { slots.all() })
                 };
-                (at, list(&all, &format!("{}-{at}", self.0.run)))
+                let list = known.unwrap_or_else(|| list(&all, &format!("{}-{at}", self.0.run)));
+                let mut log = self.log();
+                if log.last == at {
+                    log.list = Some((at, list.clone()));
+                }
+                (at, list)
             }
         };
         let listener = Listener { feed: self.clone(), at, waiting, news: self.0.last.subscribe(), _place: place };
@@ -153,7 +164,39 @@ struct Listener {
     at: u64,
     waiting: VecDeque<Bytes>,
     news: watch::Receiver<u64>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// A place among those who listen.
+struct Place {
+    feed: Feed,
+    from: IpAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// None: too many listen.
+    fn new(feed: &Feed, from: IpAddr) -> Option<Self> {
+        let permit = feed.0.room.clone().try_acquire_owned().ok()?;
+        let mut log = feed.log();
+        let of_one = log.listeners.entry(from).or_default();
+        // Who is on this machine has as many as there are.
+        if *of_one >= OF_ONE_MAX && !from.is_loopback() {
+            return None;
+        }
+        *of_one += 1;
+        Some(Place { feed: feed.clone(), from, _permit: permit })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut log = self.feed.log();
+        match log.listeners.get_mut(&self.from) {
+            Some(n) if *n > 1 => *n -= 1,
+            _ => drop(log.listeners.remove(&self.from)),
+        }
+    }
 }
 
 impl Listener {
@@ -214,6 +257,8 @@ mod tests {
     use super::*;
     use crate::site::slots::Unmade;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn slots(names: &[&str]) -> Slots {
         let slots = Slots::default();
         for name in names {
@@ -241,19 +286,34 @@ mod tests {
     async fn a_listener_hears_the_list_then_what_happens_and_can_come_back() {
         let (feed, slots) = (Feed::default(), slots(&["a", "b"]));
         feed.tell(&slots, "a");
-        let all = heard(feed.listen(&slots, &HeaderMap::new()), "ready").await;
+        let all = heard(feed.listen(&slots, &HeaderMap::new(), HERE), "ready").await;
         let events: Vec<_> = all.lines().filter(|l| l.starts_with("event")).collect();
         assert_eq!(events, ["event: begin", "event: changed", "event: changed", "event: ready"]);
         let id = all.lines().find_map(|l| l.strip_prefix("id: ")).unwrap();
         assert!(id.ends_with("-1"), "{id}");
         slots.remove("b");
         feed.tell(&slots, "b");
-        let missed = heard(feed.listen(&slots, &since(id)), "\n\n").await;
+        let missed = heard(feed.listen(&slots, &since(id), HERE), "\n\n").await;
         assert!(missed.contains("event: removed\ndata: {\"name\":\"b\"}") && !missed.contains("begin"), "{missed}");
         for foreign in ["0000-1", "x", &format!("{}9", id.trim_end_matches('1')), ""] {
-            let all = heard(feed.listen(&slots, &since(foreign)), "ready").await;
+            let all = heard(feed.listen(&slots, &since(foreign), HERE), "ready").await;
             assert!(all.starts_with("event: begin"), "{foreign}: {all}");
         }
+    }
+
+    #[tokio::test]
+    async fn all_who_begin_at_once_have_the_same_list() {
+        let (feed, slots) = (Feed::default(), slots(&["a", "b"]));
+        let first = async || {
+            let mut body = feed.listen(&slots, &HeaderMap::new(), HERE).into_body();
+            crate::body::part(&mut body).await.unwrap().unwrap()
+        };
+        let (one, other) = (first().await, first().await);
+        assert_eq!(one.as_ptr(), other.as_ptr(), "it is in memory once");
+        slots.remove("b");
+        feed.tell(&slots, "b");
+        let after = first().await;
+        assert!(!after.windows(3).any(|w| w == b"\"b\"") && one != after);
     }
 
     #[tokio::test]
@@ -263,13 +323,24 @@ mod tests {
             feed.tell(&slots, "a");
         }
         let run = feed.0.run.clone();
-        assert!(heard(feed.listen(&slots, &since(&format!("{run}-0"))), "\n\n").await.starts_with("event: begin"));
-        assert!(heard(feed.listen(&slots, &since(&format!("{run}-1"))), "\n\n").await.starts_with("id: "));
-        let all: Vec<_> = (0..LISTENERS_MAX).map(|_| feed.listen(&slots, &HeaderMap::new())).collect();
+        assert!(
+            heard(feed.listen(&slots, &since(&format!("{run}-0")), HERE), "\n\n").await.starts_with("event: begin")
+        );
+        assert!(heard(feed.listen(&slots, &since(&format!("{run}-1")), HERE), "\n\n").await.starts_with("id: "));
+        let all: Vec<_> = (0..LISTENERS_MAX).map(|_| feed.listen(&slots, &HeaderMap::new(), HERE)).collect();
         assert!(all.iter().all(|r| r.status() == 200));
-        assert_eq!(feed.listen(&slots, &HeaderMap::new()).status(), 503);
+        assert_eq!(feed.listen(&slots, &HeaderMap::new(), HERE).status(), 503);
         drop(all);
-        let last = feed.listen(&slots, &HeaderMap::new());
+        let elsewhere = "192.0.2.1".parse().unwrap();
+        let all: Vec<_> =
+            (0..=OF_ONE_MAX).map(|_| feed.listen(&slots, &HeaderMap::new(), elsewhere).status()).collect();
+        assert!(all.iter().all(|status| *status == 200), "who has gone leaves a place");
+        let all: Vec<_> = (0..=OF_ONE_MAX).map(|_| feed.listen(&slots, &HeaderMap::new(), elsewhere)).collect();
+        assert_eq!(all.iter().filter(|r| r.status() == 200).count(), OF_ONE_MAX);
+        assert_eq!(feed.listen(&slots, &HeaderMap::new(), HERE).status(), 200);
+        drop(all);
+        assert!(feed.log().listeners.is_empty());
+        let last = feed.listen(&slots, &HeaderMap::new(), HERE);
         feed.close();
         let mut body = last.into_body();
         while crate::body::part(&mut body).await.unwrap().is_some() {}

@@ -4,7 +4,7 @@
 use super::elsewhere::Asker;
 use super::slots::Unmade;
 use crate::answer;
-use crate::beneath::open_file;
+use crate::beneath::{open_fenced, open_file};
 use crate::body::Source;
 use crate::folder::version;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -23,19 +23,34 @@ pub(super) fn later(name: &str) -> Response {
     response
 }
 
+/// There is no room for this now.
+pub(super) fn busy(why: &str) -> Response {
+    let mut response = answer::refuse(StatusCode::SERVICE_UNAVAILABLE, why);
+    retry(&mut response);
+    response
+}
+
 /// Says when to ask again.
 pub(super) fn retry(response: &mut Response) {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// The bytes of a file, or of the file at `path` in a folder.
-pub(super) async fn bytes(unmade: Arc<Unmade>, path: Option<&str>, asker: &Asker<'_>) -> Response {
+/// The bytes of a file, or of the file at `path` in a folder. What was found beneath `fence` stays there, whatever became of it since.
+pub(super) async fn bytes(
+    unmade: Arc<Unmade>,
+    path: Option<&str>,
+    fence: Option<Arc<Path>>,
+    asker: &Asker<'_>,
+) -> Response {
     let inside = |path| inside(path, unmade.leave_hidden);
     let Some(relative) = path.map_or(Some(PathBuf::new()), inside) else { return answer::not_found() };
     let name = path.unwrap_or(&unmade.name).rsplit('/').next().unwrap_or_default().to_owned();
     let open = tokio::task::spawn_blocking(move || {
-        let file = open_file(&unmade.root, &relative)?;
+        let file = match fence {
+            Some(fence) => open_fenced(&fence, &unmade.root, &relative)?,
+            None => open_file(&unmade.root, &relative)?,
+        };
         file.metadata().map(|metadata| (file, metadata))
     });
     match open.await {

@@ -81,6 +81,18 @@ pub struct MirrorRules {
     pub redirect_networks: Vec<(Network, String)>,
 }
 
+impl MirrorRules {
+    /// Whether whoever asks from here may be a mirror.
+    ///
+    /// # Errors
+    /// Why not, in words for people.
+    pub(super) fn permit(&self, from: IpAddr) -> Result<(), String> {
+        let from = from.to_canonical();
+        let refused = || format!("{from} may not be a mirror here; whoever runs this server says who may (--mirrors)");
+        if self.allowed.permits(from) { Ok(()) } else { Err(refused()) }
+    }
+}
+
 /// What is known of a mirror.
 #[derive(Debug)]
 struct Known {
@@ -150,9 +162,7 @@ impl Registry {
         now: Instant,
     ) -> Result<Registered, String> {
         let from = from.to_canonical();
-        if !rules.allowed.permits(from) {
-            return Err(format!("{from} may not be a mirror here; whoever runs this server says who may (--mirrors)"));
-        }
+        rules.permit(from)?;
         let url = origin(&told.url).ok_or_else(|| {
             format!("{:.100}: a mirror's address is a scheme, a host and perhaps a port: http://host:8080", told.url)
         })?;

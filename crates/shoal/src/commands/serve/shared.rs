@@ -48,6 +48,7 @@ impl Shared {
             trackers: &[],
             format,
             finder: Some(finder.clone()),
+            fence: (!args.follow_links).then(|| folder.clone()),
             mirrors: args.mirrors.rules(),
         };
         let (sharer, udp) = house.open(voice).await?;

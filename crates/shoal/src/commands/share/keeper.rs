@@ -85,6 +85,14 @@ impl<'a> Keeper<'a> {
     }
 
     async fn make(&mut self, unmade: &Unmade) -> Result<(), Failure> {
+        // What was found may have become a link that leads elsewhere.
+        if let Some((_, finder)) = &self.folder
+            && finder(&unmade.name).as_ref() != Some(&unmade.root)
+        {
+            self.sharer.forget(&unmade.name).await;
+            self.warn(&format!("{} is not shared any more: it is gone, or leads elsewhere", printable(&unmade.name)));
+            return Ok(());
+        }
         let quiet = Voice { quiet: true, ..self.sharer.voice };
         let made = {
             let making = self.sharer.share(&unmade.root, Some(&unmade.name), quiet);

@@ -50,6 +50,8 @@ pub struct House<'a> {
     pub format: Format,
     /// Finds what is shared when it is asked for, and remembered from run to run; None: what is shared is said at once.
     pub finder: Option<Finder>,
+    /// The folder that nothing which is found may lead out of.
+    pub fence: Option<PathBuf>,
     /// What is done about mirrors.
     pub mirrors: MirrorRules,
 }
@@ -70,7 +72,7 @@ impl Drop for Udp {
 impl House<'_> {
     /// Starts the tracker, and makes the site.
     pub async fn open(self, voice: Voice) -> Result<(Sharer, Udp), Failure> {
-        let House { node, http, public, trackers: others, format, finder, mirrors } = self;
+        let House { node, http, public, trackers: others, format, finder, fence, mirrors } = self;
         let own = if http.ip().is_unspecified() { address::own() } else { http.ip() };
         let at = SocketAddr::new(own, http.port());
         let base = public.clone().unwrap_or_else(|| format!("http://{at}"));
@@ -82,6 +84,10 @@ impl House<'_> {
         let (site, remembers) = (Site::new(glue.clone(), base.clone()).with_mirrors(mirrors), finder.is_some());
         let site = match finder {
             Some(finder) => site.with_finder(finder),
+            None => site,
+        };
+        let site = match fence {
+            Some(folder) => site.with_fence(&folder),
             None => site,
         };
         let mut trackers = vec![vec![format!("{base}/announce")]];
