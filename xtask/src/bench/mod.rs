@@ -29,7 +29,7 @@ mod web;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use self::clients::Programs;
 use self::options::Options;
@@ -40,11 +40,11 @@ use crate::{run, setup};
 const USAGE: &str = "cargo xtask bench setup          installs the others, makes the data
 cargo xtask bench [NAME...]      compares; without a name, everything
 cargo xtask bench show FILE...   medians of what was kept
-cargo xtask bench report FILE... writes docs/BENCHMARKS.md
+cargo xtask bench report FILE... writes docs/BENCHMARKS.md and docs/BENCHMARKS-WEB.md, of what was run
 
   --runs N             how often each case runs [5]
   --json FILE          keeps every run there, and goes on from what is there
-  --report             writes docs/BENCHMARKS.md at the end; needs --json
+  --report             writes those pages at the end; needs --json
   --filter TEXT        only cases with this in their name; may be repeated
   --case SEED:LEECHER  this pair instead of the usual ones; may be repeated
   --shoal BINARY       this build of ours, instead of building one
@@ -183,8 +183,5 @@ fn programs(options: &Options) -> Result<Programs> {
     let absolute = |path: PathBuf| path.canonicalize().with_context(|| format!("cannot find {}", path.display()));
     let before = options.before.clone().map(absolute).transpose()?;
     let rqbit = rqbit(&place);
-    if !rqbit.is_file() {
-        bail!("rqbit is missing: run `cargo xtask bench setup`, or name one with SHOAL_BENCH_RQBIT");
-    }
     Ok(Programs { ours: absolute(ours)?, before, python: setup::venv().join("bin/python"), rqbit, place })
 }

@@ -37,6 +37,11 @@ pub(super) const BENCHES: &[(&str, &str)] = &[
     ("get-four", "128 MiB from four web servers behind wires of 4 MiB/s each"),
 ];
 
+/// Is it one of servers, and of downloads from them?
+pub(super) fn is_web(bench: &str) -> bool {
+    bench.starts_with("web-") || bench.starts_with("get-")
+}
+
 /// One thing to run again and again.
 pub(super) struct Case {
     /// Its name within the comparison.

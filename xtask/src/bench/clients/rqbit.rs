@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::super::http;
@@ -27,6 +27,10 @@ pub(super) struct Rqbit {
 impl Rqbit {
     /// Starts it with these flags besides.
     pub(super) fn start(binary: &Path, seat: Seat, flags: &[&str]) -> Result<Self> {
+        ensure!(
+            binary.is_file(),
+            "rqbit is missing: run `cargo xtask bench setup`, or name one with SHOAL_BENCH_RQBIT"
+        );
         let (port, control) = (seat.port.to_string(), format!("127.0.0.1:{}", seat.control));
         let mut command = Command::new(binary);
         command.args(["-v", "error", "--http-api-listen-addr", &control, "--disable-dht", "--disable-lsd"]);

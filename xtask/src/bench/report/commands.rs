@@ -23,3 +23,19 @@ mktorrent -d -l 20 -t N -a URL -o OUT DATA
 persistence on it needs minutes to take them. `idle` raises everybody's limit of connections to 3,000. `verify` of libtorrent is its check of data that it is told to seed; mktorrent,
 which cannot verify, is there as the yardstick of reading and hashing.
 ";
+
+/// The same for the web; what is written into the configuration of nginx and php-fpm is in `web`.
+pub(super) const SECTION_WEB: &str = "
+## Commands
+
+```sh
+cargo xtask bench setup && cargo xtask bench web-small web-large web-php web-slow get-one get-four --json web.json && cargo xtask bench report web.json
+
+shoal --quiet --data-dir STATE serve ROOT --threads 1 --listen ADDR:PORT [--fastcgi .php=SOCKET] [--share]
+nginx -c CONFIG                # daemon off; master_process off; worker_processes 1; access_log off
+wrk -t1 --latency -c 64 -d 5s URL
+shoal --quiet --data-dir STATE get URL-OR-METALINK-OR-MANIFEST -o DIR
+curl -sSf -o FILE URL
+aria2c --no-conf -q --split=4 --max-connection-per-server=1 --min-split-size=1M -d DIR METALINK
+```
+";

@@ -76,9 +76,9 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// Every run by itself, folded away.
-pub(super) fn raw(record: &Record) -> String {
+pub(super) fn raw(record: &Record, has: fn(&str) -> bool) -> String {
     let mut text = "\n<details>\n<summary>Every run</summary>\n\n```json\n".to_owned();
-    for row in &record.rows {
+    for row in record.rows.iter().filter(|row| has(&row.bench)) {
         let _ = writeln!(text, "{}", row_json(row));
     }
     text.push_str("```\n\n</details>\n");

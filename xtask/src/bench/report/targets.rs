@@ -7,7 +7,7 @@ pub(super) struct Target {
     /// What is measured, for people.
     pub(super) what: &'static str,
     /// In which comparison.
-    bench: &'static str,
+    pub(super) bench: &'static str,
     /// The case of ours.
     ours: &'static str,
     /// The figure that is to be small.
