@@ -9,7 +9,7 @@ use super::variables::Variables;
 use super::{Fed, ProgramError, Script, Turn};
 use crate::body::part;
 use crate::say::printable;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use futures_util::stream;
 use std::io;
 use std::path::PathBuf;
@@ -22,8 +22,11 @@ use wire::fastcgi::{self as wire_fastcgi, Decoder, Reply};
 
 /// Time to connect.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// Bytes read at once.
+/// Bytes read at once, at first and of answers that are longer.
+const CHUNK_FIRST: usize = 4 << 10;
 const CHUNK: usize = 64 << 10;
+/// Bytes of a request without a body that are sent before its answer is waited for.
+const AT_ONCE_MAX: usize = 64 << 10;
 /// Bytes of complaints that go to the log, for one request.
 const COMPLAINTS_MAX: usize = 64 << 10;
 
@@ -80,13 +83,27 @@ impl FastCgi {
         let mut head = Vec::with_capacity(2048);
         wire_fastcgi::begin(&mut head);
         wire_fastcgi::params(variables.iter().map(|(n, v)| (&n[..], &v[..])), &mut head);
-        let sending = Sending(tokio::spawn(send(writer, head, body, patience, turn.fed.clone())));
+        let head_len = head.len();
+        let bare = body.is_end_stream();
+        let send = send(writer, head, body, patience, turn.fed.clone());
+        // What fits the socket's buffer, as most do, needs nobody beside who waits for the answer.
+        let sending = match bare && head_len <= AT_ONCE_MAX {
+            true => {
+                tokio::time::timeout(patience, send)
+                    .await
+                    .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))
+                    .flatten()
+                    .map_err(ProgramError::Connect)?;
+                None
+            }
+            false => Some(Sending(tokio::spawn(send))),
+        };
         let call = Call {
             name: script.name.clone(),
             reader,
             _sending: sending,
             decoder: Decoder::default(),
-            chunk: vec![0; CHUNK],
+            chunk: vec![0; CHUNK_FIRST],
             complained: 0,
             _turn: turn,
         };
@@ -151,7 +168,7 @@ async fn send(
 struct Call {
     name: String,
     reader: ReadHalf<Stream>,
-    _sending: Sending,
+    _sending: Option<Sending>,
     decoder: Decoder,
     chunk: Vec<u8>,
     complained: usize,
@@ -170,7 +187,12 @@ impl Call {
                 }
                 None => match self.reader.read(&mut self.chunk).await? {
                     0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    n => self.decoder.feed(&self.chunk[..n]),
+                    n => {
+                        self.decoder.feed(&self.chunk[..n]);
+                        if n == self.chunk.len() && n < CHUNK {
+                            self.chunk.resize(CHUNK, 0);
+                        }
+                    }
                 },
             }
         }
