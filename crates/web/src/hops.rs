@@ -1,7 +1,9 @@
-//! Fields that are not handed on to programs and servers behind this one, nor taken from them.
+//! Fields that are not handed on to programs and servers behind this one, nor taken from them; and who asks where another server handed
+//! a request on to this one.
 
 use axum::http::HeaderMap;
 use axum::http::header::{self, HeaderName};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Fields of a connection, whatever `Connection` says of them (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [&str; 10] = [
@@ -16,6 +18,16 @@ const HOP_BY_HOP: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Fields of which one at least is in what another server hands on.
+const HANDED_ON: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+
+/// The address of whoever asks. Where another server has handed the request on, nobody knows it, and it must not be taken for that server's, which is
+/// near, as who asks may not be: then it is `0.0.0.0`, which is nobody's.
+pub(crate) fn asker(headers: &HeaderMap, from: IpAddr) -> IpAddr {
+    let handed_on = HANDED_ON.iter().any(|name| headers.contains_key(*name));
+    if handed_on { Ipv4Addr::UNSPECIFIED.into() } else { from }
+}
 
 /// It belongs to one connection.
 pub(crate) fn is_hop(name: &HeaderName) -> bool {

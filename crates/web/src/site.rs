@@ -31,6 +31,7 @@ use crate::answer;
 use crate::body;
 use crate::catalogue::{self, Facts, REGISTRATION_MAX};
 use crate::content::{Content, ContentError};
+use crate::hops;
 use crate::item::Item;
 use crate::link;
 use crate::live::{Live, Swarm, masked};
@@ -294,9 +295,10 @@ impl Site {
     async fn respond(&self, request: Request, from: SocketAddr) -> Response {
         let (mut parts, body) = request.into_parts();
         let head = parts.method == Method::HEAD;
+        let ip = hops::asker(&parts.headers, from.ip());
         if parts.uri.path() == catalogue::MIRRORS {
             return match parts.method {
-                Method::POST => self.register(body, from.ip()).await,
+                Method::POST => self.register(body, ip).await,
                 _ => answer::allows(StatusCode::METHOD_NOT_ALLOWED, "POST"),
             };
         }
@@ -318,7 +320,7 @@ impl Site {
         };
         let download = asked("download");
         let here = asked("here") || query.split('&').any(|pair| pair == "download=here");
-        let asker = Asker { headers: &parts.headers, from: from.ip(), download, here, outbox: parts.extensions.get() };
+        let asker = Asker { headers: &parts.headers, from: ip, download, here, outbox: parts.extensions.get() };
         let path = parts.uri.path();
         let response = match path {
             "/" | "/f/" => {
@@ -327,7 +329,7 @@ impl Site {
             }
             "/f" => answer::moved("/f/"),
             catalogue::ITEMS => answer::json(&self.items().iter().map(|item| Facts::of(item)).collect::<Vec<_>>()),
-            catalogue::EVENTS => self.feed.listen(&self.slots, &parts.headers, from.ip()),
+            catalogue::EVENTS => self.feed.listen(&self.slots, &parts.headers, ip),
             "/announce" => answer::tracker(self.live.announce(query, from).await),
             "/scrape" => answer::tracker(self.live.scrape(query, from).await),
             "/~/page.css" => answer::asset("text/css; charset=utf-8", include_str!("../assets/page.css")),
@@ -337,7 +339,7 @@ impl Site {
                 match (file, peers, seed) {
                     (Some(rest), _, _) => self.file(&rest, &asker).await,
                     (_, Some(name), _) => match self.ready(&name).await {
-                        Some(item) => answer::json(&self.swarm(&item, from.ip()).await),
+                        Some(item) => answer::json(&self.swarm(&item, ip).await),
                         None => answer::not_found(),
                     },
                     // The name that the torrent has stands between the link's and the path.

@@ -240,6 +240,14 @@ async fn pages_are_for_browsers_and_escaped() {
     assert!(yard.get("/~/page.js").await.header("content-type").starts_with("text/javascript"));
     let peers = yard.get("/~/peers/tree").await;
     assert!(peers.text().contains("\"rate_up\":2"), "{}", peers.text());
+    assert!(peers.text().contains("192.0.2.77"), "who is on this machine sees them");
+    // Who comes through a server on this machine is not on it.
+    for header in ["X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1", "X-Real-IP: 127.0.0.1", "Via: 1.1 front"] {
+        for path in ["/~/peers/tree", "/f/tree"] {
+            let seen = yard.ask("GET", path, &[header, "Accept: text/html"]).await;
+            assert!(seen.status == 200 && !seen.text().contains("192.0.2.77"), "{header}: {}", seen.text());
+        }
+    }
 }
 
 // RFC 9110 13.1.3: If-Modified-Since is ignored where no date is known
@@ -383,6 +391,8 @@ async fn what_mirrors_say_is_judged() {
         assert_eq!(post(broken).await.status, 400, "{}", String::from_utf8_lossy(broken));
     }
     assert_eq!(post(b"{\"url\":\"http://127.0.0.1:1\",\"items\":{}}").await.status, 200);
+    let through = format!("{HEAD}X-Forwarded-For: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n");
+    assert_eq!(common::raw(open, through.as_bytes()).await.status, 403, "nobody knows who that is");
     // Nobody may, unless somebody says so, and hears of it before the body comes.
     let reply = common::raw(yard.addr, format!("{HEAD}Content-Length: 1000\r\n\r\n").as_bytes()).await;
     assert!(reply.status == 403 && reply.text().contains("--mirrors"), "{}", reply.text());
