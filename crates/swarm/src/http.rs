@@ -14,7 +14,7 @@ pub struct HttpSource {
     pub name: String,
     /// The parts of the content that it has, as (offset, length). Empty: all of it.
     pub parts: Vec<(u64, u64)>,
-    /// It can't begin anywhere but at the beginning.
+    /// It can't begin anywhere but at the beginning: of a part, where it has parts, else of a file.
     pub from_start: bool,
     /// Connections to it at once, at most.
     pub lanes_max: u8,
@@ -33,7 +33,7 @@ impl HttpSource {
 /// Why a stream has ended before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamError {
-    /// The server begins at the beginning, whatever it is asked for.
+    /// The server begins at the beginning of a file or part, whatever it is asked for.
     NoRanges,
     /// It does not have the part in which this byte lies.
     Missing {

@@ -238,7 +238,7 @@ pub enum Event {
         /// What it did.
         why: String,
     },
-    /// The torrent has stopped: the disk failed.
+    /// The torrent has stopped: the disk failed, or no server is left that has what peers can't have.
     Stopped {
         /// What failed.
         error: String,

@@ -40,6 +40,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// The first wait after a failure, and the longest.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Servers whose failures are told when none is left.
+const TROUBLES_TOLD: usize = 8;
 /// Servers of one torrent; more are not taken.
 pub(super) const SERVERS_MAX: usize = 256;
 
@@ -50,6 +52,8 @@ pub(super) struct Http<P> {
     next_stream: u64,
     due: Instant,
     holders: Holders,
+    /// A server was left, or lost something, since somebody looked whether enough are left.
+    fewer: bool,
 }
 
 struct Server {
@@ -77,6 +81,7 @@ impl<P> Default for Http<P> {
             next_stream: 0,
             due: Instant::NEVER,
             holders: Holders::default(),
+            fewer: false,
         }
     }
 }
@@ -211,6 +216,7 @@ impl<P: Payload> Torrent<P> {
         server.dropped = true;
         server.has = Pieces::None;
         server.why = Some(why.clone());
+        http.fewer = true;
         let name = server.source.name.clone();
         self.event(Event::ServerDropped { name, why });
         self.poke = true;
@@ -289,7 +295,7 @@ impl<P: Payload> Torrent<P> {
         let server = &http.servers[lane.server];
         let claimed = lane.claims.front().is_some_and(|c| (c.piece, c.block) == (piece, block));
         if !claimed {
-            if !server.source.from_start {
+            if !lane.from_start {
                 // It belongs to somebody else by now.
                 return false;
             }
@@ -318,8 +324,7 @@ impl<P: Payload> Torrent<P> {
         let Some(lane) = http.lanes.iter().find(|l| l.stream == stream) else { return };
         // The hands say so, and the connection can be used again.
         let done = lane.at >= lane.end;
-        let from_start = http.servers[lane.server].source.from_start;
-        let goes_on = lane.has_wanted() || (from_start && !lane.copies && self.is_fetching());
+        let goes_on = lane.has_wanted() || (lane.from_start && !lane.copies && self.is_fetching());
         if !done && !goes_on {
             self.end_lanes(|lane| lane.stream == stream);
         }
@@ -341,18 +346,23 @@ impl<P: Payload> Torrent<P> {
         };
         match end {
             Ok(()) => server.failures = 0,
+            Err(StreamError::NoRanges) if lane.from_start => {
+                self.leave_server(at, "it sends other parts than it is asked for".into());
+            }
             Err(StreamError::NoRanges) => {
                 server.source.from_start = true;
                 server.lanes_wanted = 1;
             }
             Err(StreamError::Missing { at: byte, why }) => {
+                let had = self.open.as_ref().map_or(0, |open| server.has.count(open.plan.geometry.piece_count()));
                 let left = self.open.as_ref().map_or(0, |open| server.lose(&open.plan, byte));
                 http.holders = Holders::default();
-                // Who begins at the beginning comes to what is missing again and again.
-                if left == 0 || server.source.from_start {
+                // Who begins at the beginning may come to what is missing again and again.
+                if left == 0 || (lane.from_start && left == had) {
                     self.leave_server(at, why);
                 } else {
                     server.why = Some(why);
+                    http.fewer = true;
                 }
             }
             Err(StreamError::Wrong { why }) => self.leave_server(at, why),
@@ -390,11 +400,36 @@ impl<P: Payload> Torrent<P> {
                 break;
             }
         }
+        self.stop_if_nobody_is_left(now);
         if let Some(http) = &mut self.http {
             let waits = http.servers.iter().filter(|s| !s.dropped && s.wait > now).map(|s| s.wait).min();
             http.due = http.due.min(now + TICK).min(waits.unwrap_or(Instant::NEVER));
             self.tick_at = self.tick_at.min(http.due);
         }
+    }
+
+    /// What no peer can have, since it has no name among peers, comes from servers or not at all. If none of them has anything that
+    /// is missing, waiting is in vain.
+    fn stop_if_nobody_is_left(&mut self, now: Instant) {
+        let (Some(http), Some(open)) = (&mut self.http, &self.open) else { return };
+        let among_peers = self.hashes.on_wire().next().is_some() || !self.sessions.is_empty();
+        if !http.fewer || !http.lanes.is_empty() || self.backlog > 0 || among_peers || self.life != Life::Running {
+            return;
+        }
+        // What is all here is being checked.
+        let on_disk = |p: PieceIndex| open.picker.received_blocks(p).is_some_and(|blocks| blocks.is_full());
+        let may_come = |p: &PieceIndex| http.has(*p) || on_disk(*p);
+        if open.plan.geometry.pieces().filter(|p| open.picker.is_wanted(*p)).any(|p| may_come(&p)) {
+            return;
+        }
+        http.fewer = false;
+        let troubles = http.servers.iter().filter_map(|s| Some(format!("{}: {}", s.source.name, s.why.as_ref()?)));
+        let told: Vec<String> = troubles.take(TROUBLES_TOLD).collect();
+        let rest = http.servers.len().saturating_sub(told.len());
+        let more = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+        let error = format!("no server is left that has what is missing ({}{more})", told.join("; "));
+        self.stop(now, Life::Failed);
+        self.event(Event::Stopped { error });
     }
 
     fn begin_stream(&mut self, now: Instant, at: usize) {
@@ -417,9 +452,17 @@ impl<P: Payload> Torrent<P> {
             },
         };
         let (from, mut end) = bounds(&g, stretch);
-        let first = if server.source.from_start { 0 } else { from };
-        if server.source.from_start {
-            end = g.total();
+        let from_start = server.source.from_start;
+        let first = if from_start {
+            let (begins, ends) = server.source.unit(&open.plan, from);
+            end = block_end(&g, ends);
+            // Between what begins within a block and that block's end, the hands have to read.
+            block_end(&g, begins).min(from)
+        } else {
+            from
+        };
+        if from_start {
+            // All of it comes in one run.
         } else if open.picker.order() == Order::Sequential {
             end = end.min(from + (rate * IN_ORDER_MS / 1000).max(CLAIM_MIN));
             end = block_end(&g, end);
@@ -436,11 +479,12 @@ impl<P: Payload> Torrent<P> {
             claims: VecDeque::new(),
             claimed: first,
             copies,
+            from_start,
             down: Rate::default(),
             moved_at: now,
         };
         lane.claim_more(server, open, now);
-        if lane.claims.is_empty() && !server.source.from_start {
+        if lane.claims.is_empty() && !from_start {
             return;
         }
         self.out.push_back(Output::Stream { stream, source: server.source.id, offset: first, len: end - first });
@@ -508,10 +552,8 @@ impl Server {
     /// It does not have what lies at `byte`: the part of the server's, or the file. Says how many pieces are left.
     fn lose(&mut self, plan: &base::Plan, byte: u64) -> u32 {
         let g = &plan.geometry;
-        let file = plan.layout.spans(byte, 1).next().map(|s| &plan.layout.files()[s.file.index()]);
-        let part = self.source.part_at(byte).or_else(|| file.map(|f| (f.offset, f.len)));
-        let (from, len) = part.unwrap_or((0, g.total()));
-        let last = from.saturating_add(len.max(1) - 1).min(g.total().saturating_sub(1));
+        let (from, end) = self.source.unit(plan, byte);
+        let last = end.max(from + 1).min(g.total()).saturating_sub(1);
         let (Some(first), Some(last)) = (g.piece_at(from), g.piece_at(last)) else { return 0 };
         for piece in first.0..=last.0 {
             self.has.clear(PieceIndex(piece), g.piece_count());
@@ -521,9 +563,14 @@ impl Server {
 }
 
 impl HttpSource {
-    /// The part in which this byte lies, where it has parts.
-    fn part_at(&self, byte: u64) -> Option<(u64, u64)> {
-        self.parts.iter().copied().find(|(offset, len)| (*offset..offset.saturating_add(*len)).contains(&byte))
+    /// What is got with one request: the part in which this byte lies, where the server has parts; else the file. Where it begins,
+    /// and where it ends.
+    fn unit(&self, plan: &base::Plan, byte: u64) -> (u64, u64) {
+        let part =
+            self.parts.iter().copied().find(|(offset, len)| (*offset..offset.saturating_add(*len)).contains(&byte));
+        let file = || plan.layout.spans(byte, 1).next().map(|s| &plan.layout.files()[s.file.index()]);
+        let (from, len) = part.or_else(|| file().map(|f| (f.offset, f.len))).unwrap_or((0, u64::MAX));
+        (from, from.saturating_add(len).min(plan.geometry.total()))
     }
 }
 

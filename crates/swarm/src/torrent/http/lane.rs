@@ -30,6 +30,8 @@ pub(super) struct Lane<P> {
     pub(super) claimed: u64,
     /// Its claims are copies of what others were asked for.
     pub(super) copies: bool,
+    /// It begins where a file or part begins, and passes what is not wanted.
+    pub(super) from_start: bool,
     pub(super) down: Rate,
     pub(super) moved_at: Instant,
 }
@@ -85,7 +87,7 @@ impl<P: Payload> Lane<P> {
                 self.claims.push_back(Claim { piece: *piece, block: *block, wanted: true });
                 self.claimed = behind(&g, *piece, *block);
             }
-            match (found.is_empty(), server.source.from_start) {
+            match (found.is_empty(), self.from_start) {
                 (false, _) => {}
                 (true, false) => break,
                 // It passes what is not wanted.

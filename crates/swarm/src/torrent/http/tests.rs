@@ -27,6 +27,8 @@ struct Server {
     hangs_at: Option<f64>,
     lives_again_at: Option<f64>,
     answer: Option<StreamError>,
+    /// The first byte of a file that it has not.
+    lacks: Option<u64>,
     sent: u64,
     streams: u32,
     most_lanes: usize,
@@ -53,6 +55,16 @@ struct World {
     events: Vec<Event>,
     total: u64,
     plan: Arc<Plan>,
+}
+
+const BLOCK: u64 = BLOCK_SIZE as u64;
+
+/// Where a server without ranges can begin.
+fn units(parts: &[(u64, u64)], plan: &Plan) -> Vec<u64> {
+    match parts {
+        [] => plan.layout.files().iter().map(|f| f.offset).collect(),
+        parts => parts.iter().map(|p| p.0).collect(),
+    }
 }
 
 fn server(rate: u64) -> Server {
@@ -128,10 +140,13 @@ impl World {
             self.ended.push((stream, Err(StreamError::Broken { why: "refused".into() })));
         } else if let Some(error) = server.answer.clone() {
             self.ended.push((stream, Err(error)));
-        } else if server.no_ranges && offset > 0 {
+        } else if server.no_ranges
+            && !units(&server.parts, &self.plan).iter().any(|at| (*at..at + BLOCK).contains(&offset))
+        {
             self.ended.push((stream, Err(StreamError::NoRanges)));
         } else {
-            self.flows.insert(stream, Flow { server: id, at: offset, end: offset + len, due: 0.0 });
+            let end = server.lacks.filter(|lacks| (offset..offset + len).contains(lacks)).unwrap_or(offset + len);
+            self.flows.insert(stream, Flow { server: id, at: offset, end, due: 0.0 });
         }
         let lanes = self.flows.values().filter(|f| f.server == id).count();
         let server = &mut self.servers[id as usize];
@@ -183,12 +198,14 @@ impl World {
             flow.at += n;
             server.sent += n;
             let (end, byte) = (flow.at == flow.end, if server.liar { 6 } else { 5 });
+            let lacks = server.lacks.filter(|at| *at == flow.end);
             if end {
                 self.flows.remove(&stream);
             }
             self.handle(Input::Streamed { stream, data: vec![byte; n as usize] });
             if end {
-                self.handle(Input::StreamEnded { stream, end: Ok(()) });
+                let missing = |at| StreamError::Missing { at, why: "404".into() };
+                self.handle(Input::StreamEnded { stream, end: lacks.map(missing).map_or(Ok(()), Err) });
             }
         }
         while !self.done.is_empty() {
@@ -317,6 +334,86 @@ fn a_server_that_knows_no_ranges_is_read_from_the_beginning() {
     assert!(secs < 1.2, "{secs}");
 }
 
+/// The files of a folder, by their lengths.
+fn folder(plan: &Plan, lens: &[u64]) -> Arc<Plan> {
+    let files = lens.iter().enumerate().map(|(i, len)| base::FileEntry {
+        path: format!("t/{i}"),
+        offset: 0,
+        len: *len,
+        kind: base::FileKind::Content,
+        executable: false,
+    });
+    Arc::new(Plan { layout: Layout::folder("t".into(), files.collect()).unwrap(), ..plan.clone() })
+}
+
+#[test]
+fn a_server_without_ranges_is_read_from_the_beginning_of_each_part_or_file() {
+    // Every second part is there already, and another server has the rest, slowly.
+    let parts: Vec<(u64, u64)> = (1..8).map(|i| (i * MIB, MIB)).collect();
+    let simple = Server { no_ranges: true, parts, ..server(4 * MIB) };
+    let mut world = World::opened(8 * MIB, vec![simple.clone(), server(MIB)]);
+    let secs = world.run(4.0);
+    assert!(secs < 2.5 && world.dropped().is_empty(), "{secs}");
+    assert!(world.servers[0].sent > 5 * MIB && world.sent() < 10 * MIB, "{}", world.servers[0].sent);
+    // Files that begin within a block.
+    let mut world = World::new(8 * MIB, vec![Server { parts: Vec::new(), ..simple }]);
+    world.plan = folder(&world.plan, &[MIB + 5, 3, 4 * MIB - 8, 7, 3 * MIB - 7]);
+    let mut have = Bitfield::full(32);
+    for i in [2, 3, 4, 15, 31] {
+        have.clear(i);
+    }
+    world.open(Resume { have: Some(have), ..Resume::default() });
+    world.run(4.0);
+    assert!(world.dropped().is_empty() && world.sent() < 8 * MIB, "{}", world.sent());
+}
+
+#[test]
+fn who_sends_what_was_not_asked_for_or_lacks_it_again_is_left() {
+    let world = |faulty: Server| {
+        let mut world = World::new(4 * PIECE, vec![faulty, server(MIB / 8)]);
+        world.plan = folder(&world.plan, &[PIECE + 5, PIECE - 5, 2 * PIECE]);
+        world.open(Resume::default());
+        world.run(12.0);
+        assert!(world.servers[0].streams <= 4, "asked {} times", world.servers[0].streams);
+        world
+    };
+    let never = world(Server { answer: Some(StreamError::NoRanges), ..server(MIB) });
+    assert_eq!(never.dropped(), ["http://0/"]);
+    // What lacks a file has the others, even if it begins at the beginning of each.
+    let lacks = world(Server { no_ranges: true, lacks: Some(PIECE + 5), ..server(MIB) });
+    assert!(lacks.dropped().is_empty() && lacks.servers[0].sent >= 3 * PIECE, "{}", lacks.servers[0].sent);
+    let other = world(Server { no_ranges: true, lacks: Some(0), ..server(MIB) });
+    assert!(other.servers[0].sent >= 2 * PIECE, "{}", other.servers[0].sent);
+}
+
+#[test]
+fn without_a_server_it_ends_and_says_why() {
+    let wrong = StreamError::Wrong { why: "it has 5 bytes".into() };
+    let parts = vec![(0, 4 * MIB)];
+    let servers = vec![Server { answer: Some(wrong), ..server(MIB) }, Server { parts, ..server(4 * MIB) }];
+    let mut world = World::opened(8 * MIB, servers);
+    let stopped = |world: &World| world.events.iter().find(|e| matches!(e, Event::Stopped { .. })).cloned();
+    // What one of them has is fetched first.
+    while stopped(&world).is_none() {
+        world.step();
+        assert!(world.secs() < 10.0, "it goes on");
+    }
+    assert_eq!(world.torrent.have().unwrap().count(), 16);
+    let Some(Event::Stopped { error }) = stopped(&world) else { unreachable!() };
+    assert!(error.contains("http://0/: it has 5 bytes") && error.contains("and 1 more"), "{error}");
+    // One that waits may come back.
+    let broken = StreamError::Broken { why: "refused".into() };
+    let mut world = World::opened(
+        MIB,
+        vec![Server { answer: Some(broken), ..server(MIB) }, Server { dies_at: Some(0.1), ..server(MIB) }],
+    );
+    world.handle(Input::DropServer { id: 1, why: "stale".into() });
+    (0..500).for_each(|_| world.step());
+    assert_eq!(stopped(&world), None);
+    world.handle(Input::DropServer { id: 0, why: "stale".into() });
+    assert!(stopped(&world).is_some());
+}
+
 #[test]
 fn servers_that_refuse_wait_or_are_left() {
     let why = || "no".to_owned();
@@ -442,15 +539,7 @@ fn a_server_that_is_dropped_by_the_hands_is_not_asked_again() {
 #[test]
 fn a_missing_file_of_a_folder_leaves_the_others() {
     let mut world = World::new(4 * PIECE, vec![server(MIB), server(MIB / 8)]);
-    let files = (0..4).map(|i| base::FileEntry {
-        path: format!("t/{i}"),
-        offset: 0,
-        len: PIECE,
-        kind: base::FileKind::Content,
-        executable: false,
-    });
-    let layout = Layout::folder("t".into(), files.collect()).unwrap();
-    world.plan = Arc::new(Plan { layout, ..(*world.plan).clone() });
+    world.plan = folder(&world.plan, &[PIECE; 4]);
     world.servers[0].answer = Some(StreamError::Missing { at: PIECE, why: "404".into() });
     world.open(Resume::default());
     world.step();
