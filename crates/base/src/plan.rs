@@ -70,7 +70,8 @@ pub struct Plan {
     pub layout: Layout,
     /// What checks the pieces. Where a hybrid has both, both must hold.
     pub checks: Checks,
-    /// What checks all bytes together, padding left out: for what names no pieces, and for those that name both.
+    /// What checks all bytes together, padding left out: for what names no pieces, and for those that name both. It is compared
+    /// at the end unless the digests of pieces are as good ([`Plan::compares_whole`]).
     pub whole: Option<WholeDigest>,
 }
 
@@ -85,6 +86,11 @@ impl Plan {
     pub fn checks_pieces(&self) -> bool {
         let Checks { sha1, merkle, sha256 } = &self.checks;
         sha1.is_some() || merkle.is_some() || sha256.is_some()
+    }
+
+    /// True if the digest of the whole tells more than those of the pieces: they are none, or of SHA-1, which can be forged.
+    pub fn compares_whole(&self) -> bool {
+        self.whole.is_some() && self.checks.sha256.is_none() && self.checks.merkle.is_none()
     }
 
     /// Bytes of `piece` that lie under its v2 tree: up to the end of the file that begins or continues there.

@@ -4,6 +4,7 @@
 //! their state. What to do is decided by [`engine::Engine`]; where content lies and what of it is believed, in
 //! `open`.
 
+mod claims;
 mod event;
 mod look;
 mod open;
@@ -11,6 +12,7 @@ mod reading;
 mod save;
 mod torrent;
 
+pub use claims::Claim;
 pub use event::{Event, NodeEvent, Status, Totals};
 pub use reading::Reading;
 pub use torrent::{Add, Plain, Select, Target, What};
@@ -107,6 +109,7 @@ pub(crate) struct Inner {
     events: broadcast::Sender<NodeEvent>,
     torrents: Mutex<Torrents>,
     opening: Mutex<open::Opening>,
+    claims: claims::Claims,
     /// Torrents whose content is hashed at once.
     checks: Semaphore,
     files: Arc<FileCache>,
@@ -159,6 +162,7 @@ impl Node {
             events: broadcast::channel(EVENTS_MAX).0,
             torrents: Mutex::default(),
             opening: Mutex::default(),
+            claims: claims::Claims::default(),
             checks: Semaphore::new(config.threads.max(CHECKS_MIN)),
             files: Arc::new(FileCache::new(OPEN_FILES_MAX)),
             next: AtomicU32::new(0),
@@ -266,14 +270,6 @@ impl Node {
         self.command(id, Command::First(pieces));
     }
 
-    /// Fetches a torrent from this server, too.
-    pub fn add_server(&self, id: TorrentId, server: crate::http::Server) {
-        let torrent = self.inner.lock().all.get(&id).cloned();
-        if let Some(source) = torrent.and_then(|t| t.add_server(server)) {
-            self.command(id, Command::Server(source));
-        }
-    }
-
     /// The HTTP servers of a torrent.
     pub async fn servers(&self, id: TorrentId) -> Vec<swarm::HttpStatus> {
         self.ask(id, move |engine, now| engine.servers(now, id)).await.unwrap_or_default()
@@ -303,7 +299,18 @@ impl Node {
             if let Some(path) = torrent.final_path() {
                 self.inner.saved(self.inner.store.delete(&path).await);
             }
+            torrent.state().claim = None;
         }
+    }
+
+    /// Claims a path for somebody who writes to it by himself, so that no download of this node does; `who` is told to those.
+    ///
+    /// # Errors
+    /// In words for people, if a download is at it.
+    pub fn claim(&self, path: &std::path::Path, in_place: bool, who: &str) -> Result<Claim, NodeError> {
+        let path =
+            std::path::absolute(path).map_err(|e| NodeError::Path(format!("can't use {}: {e}", path.display())))?;
+        self.inner.claims.claim(&path, in_place, who).map_err(NodeError::Path)
     }
 
     /// How a torrent is doing.

@@ -102,7 +102,7 @@ impl Manifest {
         write::json(self)
     }
 
-    /// What is fetched: one file, checked by its pieces and by the digest of the whole.
+    /// What is fetched: one file, checked by the SHA-256 of its pieces as they come. That of the whole need not be compared then.
     pub fn plan(&self) -> Plan {
         let checks = Checks { sha256: Some(self.pieces.clone()), ..Checks::default() };
         let layout = Layout::single(self.name.clone(), self.geometry.total(), false);

@@ -74,8 +74,8 @@ pub(super) fn path(raw: &[&[u8]], index: usize, rules: Rules, max: usize) -> Vec
     }
 }
 
-/// Safe paths for files with these, no two the same, and no file where a folder must be. Each first name leaves room for
-/// `.part` behind it.
+/// Safe paths for files with these, no two the same, and no file where a folder must be. Each name leaves room for `.part`
+/// behind it.
 pub(crate) fn distinct(raw: &[Vec<&[u8]>], rules: Rules) -> Vec<Vec<String>> {
     let mut tree = Tree::new(rules);
     let mut paths: Vec<_> = raw.iter().enumerate().map(|(i, raw)| path(raw, i, rules, TOP_MAX)).collect();

@@ -46,7 +46,7 @@ pub struct MetalinkOrigin {
 /// One file of a Metalink.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetalinkFile {
-    /// Sanitised path below the output folder, with `/` between its parts. Its first part leaves room for `.part`.
+    /// Sanitised path below the output folder, with `/` between its parts. Each leaves room for `.part`.
     pub path: String,
     /// Bytes in it, where they are told.
     pub size: Option<u64>,

@@ -2,7 +2,7 @@
 
 use super::{MetalinkError, MetalinkFault, MetalinkFile, MetalinkPieces, PieceHashes};
 use crate::metainfo::create::usual_piece_length;
-use crate::{BLOCK_SIZE, Checks, FileEntry, FileKind, Geometry, Layout, Plan, WholeDigest};
+use crate::{BLOCK_SIZE, Checks, Geometry, Layout, Plan, WholeDigest};
 
 impl MetalinkPieces {
     /// Whether there are as many digests as a file of `size` bytes has pieces.
@@ -20,7 +20,8 @@ impl MetalinkFile {
         self.sha256.map(WholeDigest::Sha256).or(self.sha1.map(WholeDigest::Sha1))
     }
 
-    /// Its digests of pieces if it has any, checked by the engine as they come, and its digest of the whole, for the end.
+    /// Its digests of pieces if it has any, checked by the engine as they come, and its digest of the whole, which is
+    /// compared at the end where the pieces have none of SHA-256.
     /// `size` is what a server says, for files whose Metalink says nothing.
     ///
     /// # Errors
@@ -42,12 +43,14 @@ impl MetalinkFile {
         Ok(Plan { whole: self.whole(), ..Plan::new(geometry, self.layout(size), checks) })
     }
 
-    /// The file alone, or the folders that it is in with nothing else in them.
+    /// The folder below the output folder that it is in, if it is in one. Others of the same Metalink may be there, too.
+    pub fn folder(&self) -> Option<&str> {
+        self.path.rsplit_once('/').map(|(folder, _)| folder)
+    }
+
+    /// The file alone: what it shares folders with is fetched by itself.
     fn layout(&self, size: u64) -> Layout {
-        let single = || Layout::single(self.path.clone(), size, false);
-        let Some((top, _)) = self.path.split_once('/') else { return single() };
-        let entry =
-            FileEntry { path: self.path.clone(), offset: 0, len: size, kind: FileKind::Content, executable: false };
-        Layout::folder(top.to_owned(), vec![entry]).unwrap_or_else(single)
+        let name = self.path.rsplit('/').next().unwrap_or(&self.path);
+        Layout::single(name.to_owned(), size, false)
     }
 }

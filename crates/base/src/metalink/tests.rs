@@ -199,8 +199,9 @@ fn plans_check_what_can_be_checked() {
     };
     for file in [file(PieceHashes::Sha1(sha1.into())), file(PieceHashes::Sha256(sha256.into()))] {
         let plan = file.plan(250).unwrap();
-        assert_eq!((plan.layout.name(), &*plan.layout.files()[0].path), ("dir", "dir/a"));
+        assert_eq!((file.folder(), plan.layout.name(), plan.layout.is_single()), (Some("dir"), "a", true));
         assert_eq!(plan.whole, Some(WholeDigest::Sha256(Sha256::digest(&body))));
+        assert_eq!(plan.compares_whole(), plan.checks.sha256.is_none(), "SHA-1 alone is not enough");
         for (i, piece) in body.chunks(100).enumerate() {
             let check = |bytes: &[u8]| {
                 let mut hasher = PieceHasher::new(&plan, PieceIndex(i as u32));

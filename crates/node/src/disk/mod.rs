@@ -23,4 +23,5 @@ pub use hashing::EARLY_MAX;
 pub use labour::Labour;
 pub use progress::{Facts, Progress};
 pub(crate) use storage::Patience;
+pub(crate) use storage::rename;
 pub use storage::{DiskError, Place, Stamp, Storage};

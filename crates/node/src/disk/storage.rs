@@ -410,21 +410,7 @@ impl Storage {
         if *place == *to {
             return Ok(());
         }
-        let (from, path) = (place.path(), to.path());
-        let failed = |errno| DiskError { what: "give its final name to", path: path.display().to_string(), errno };
-        match rustix::fs::renameat_with(
-            rustix::fs::CWD,
-            &from,
-            rustix::fs::CWD,
-            &path,
-            rustix::fs::RenameFlags::NOREPLACE,
-        ) {
-            // Some file systems don't know the flag.
-            Err(Errno::INVAL | Errno::NOSYS) if !path.exists() => {
-                std::fs::rename(&from, &path).map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?
-            }
-            other => other.map_err(failed)?,
-        }
+        rename(&place, to)?;
         *place = to.clone();
         Ok(())
     }
@@ -432,6 +418,23 @@ impl Storage {
     /// Closes the files.
     pub fn close(&self) {
         self.files.close(self.id);
+    }
+}
+
+/// Renames a file or folder. Never over something that is there.
+///
+/// # Errors
+/// If something is there, or it can't be renamed.
+pub(crate) fn rename(from: &Place, to: &Place) -> Result<(), DiskError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let (from, path) = (from.path(), to.path());
+    let failed = |errno| DiskError { what: "give its final name to", path: path.display().to_string(), errno };
+    match renameat_with(CWD, &from, CWD, &path, RenameFlags::NOREPLACE) {
+        // Some file systems don't know the flag.
+        Err(Errno::INVAL | Errno::NOSYS) if !path.exists() => {
+            std::fs::rename(&from, &path).map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))
+        }
+        other => other.map_err(failed),
     }
 }
 

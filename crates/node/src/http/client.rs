@@ -9,7 +9,7 @@ use crate::fetch::{builder, tls_provider, words};
 use base::Scope;
 use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LOCATION, RANGE};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, IF_RANGE, LOCATION, RANGE};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -185,9 +185,15 @@ impl Web {
     pub async fn ask(&self, request: Request<'_>) -> Result<Response, WebError> {
         let mut url = parse(request.url)?;
         let mut reach = request.named_by.reach();
+        let first = url.clone();
         for _ in 0..=REDIRECTS_MAX {
             let ask = self.judged(request.method.clone(), url.clone(), reach.to(&url, request.named_by), None)?;
-            let mut ask = ask.header(ACCEPT, "*/*").headers(request.headers.clone());
+            let mut headers = request.headers.clone();
+            if url != first {
+                // The tag of one URL says nothing of another.
+                headers.remove(IF_RANGE);
+            }
+            let mut ask = ask.header(ACCEPT, "*/*").headers(headers);
             if let Some((first, last)) = request.range {
                 ask = ask.header(RANGE, format!("bytes={first}-{last}"));
             }

@@ -11,8 +11,10 @@ pub mod probe;
 mod remote;
 mod stream;
 mod tap;
+mod version;
 
 pub(crate) use remote::Remote;
 pub use remote::{At, Part, Places, Server, without_password};
 pub(crate) use stream::{Errand, run};
 pub(crate) use tap::Tap;
+pub use version::Version;

@@ -2,16 +2,15 @@
 
 use super::client::{NamedBy, Request, Web, WebError};
 use super::headers::{self, Link};
+use super::version::Version;
 use base::metainfo::names;
 use base::{Scope, WholeDigest};
-use reqwest::header::{CONTENT_ENCODING, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use std::time::Duration;
 
 /// Bytes of the beginning that are asked for: enough to tell what it is.
 const BEGINNING: u64 = 16 << 10;
-/// Bytes of a version that are kept.
-const VERSION_MAX: usize = 512;
 
 /// A server that says when it will have time is asked again so often, if that is within this time.
 const BUSY_TRIES: usize = 3;
@@ -30,8 +29,8 @@ pub struct Probe {
     pub ranges: bool,
     /// A safe name for it.
     pub name: String,
-    /// What tells this version from others: its strong entity tag, or when it was changed.
-    pub version: Option<String>,
+    /// What tells this version from others.
+    pub version: Version,
     /// A digest of all of it.
     pub digest: Option<WholeDigest>,
     /// Where else it is or is described.
@@ -76,15 +75,13 @@ pub async fn probe(web: &Web, url: &str, named_by: NamedBy) -> Result<Probe, Web
     if encoded {
         return Err(WebError::Failed("the server sends a compressed form, which was not asked for".into()));
     }
-    let strong = text(&answer, ETAG).filter(|tag| !tag.starts_with("W/"));
-    let version = strong.or_else(|| text(&answer, LAST_MODIFIED)).filter(|v| v.len() <= VERSION_MAX);
     let mut probe = Probe {
         url: answer.url().clone(),
         scope: answer.remote_addr().and_then(|a| Scope::of(a.ip())).unwrap_or(Scope::Global),
         size,
         ranges,
         name: name_of(answer.url(), answer.headers()),
-        version,
+        version: Version::of(answer.headers()),
         digest: headers::digest(answer.headers()),
         links: headers::links(answer.headers()),
         kind: text(&answer, reqwest::header::CONTENT_TYPE).map(|k| k.to_ascii_lowercase()),

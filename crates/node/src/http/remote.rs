@@ -1,9 +1,10 @@
 //! One server, and where on it the content lies.
 
 use super::client::{NamedBy, strip_login};
+use super::version::{Seen, Version};
 use base::{FileIndex, Metainfo, Plan, Scope};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A server to fetch from, as a user or a torrent names it.
 #[derive(Clone, Debug)]
@@ -16,12 +17,14 @@ pub struct Server {
     pub from_start: bool,
     /// Connections to it at once; 0: as usual.
     pub lanes_max: u8,
+    /// Which version was seen there already, and where that was in the end.
+    pub seen: Option<Box<(reqwest::Url, Version)>>,
 }
 
 impl Server {
     /// A server that has everything at one URL.
     pub fn whole(url: String) -> Self {
-        Server { places: Places::Whole(url), named_by: NamedBy::User, from_start: false, lanes_max: 0 }
+        Server { places: Places::Whole(url), named_by: NamedBy::User, from_start: false, lanes_max: 0, seen: None }
     }
 
     /// A web seed that a torrent names (BEP 19), which came from somebody in this scope.
@@ -98,12 +101,9 @@ pub(crate) struct Remote {
     pub(crate) server: Server,
     /// What people call it.
     pub(crate) name: String,
-    /// The strong entity tag of each URL, as it was seen first.
-    tags: Mutex<Vec<(String, String)>>,
+    /// The versions of what is at its URLs.
+    seen: Mutex<Seen>,
 }
-
-/// Entity tags kept for one server: of as many files or parts.
-const TAGS_MAX: usize = 4096;
 
 impl Remote {
     pub(crate) fn new(server: Server) -> Self {
@@ -111,7 +111,12 @@ impl Remote {
             Places::Whole(url) | Places::WebSeed(url) => url.clone(),
             Places::Parts(parts) => parts.first().map(|p| whose(&p.at)).unwrap_or_default(),
         };
-        Remote { server, name: without_password(&url), tags: Mutex::default() }
+        let mut seen = Seen::default();
+        if let Some((at, version)) = server.seen.as_deref() {
+            // It is the first.
+            let _ = seen.note(&url, at, version, true);
+        }
+        Remote { server, name: without_password(&url), seen: Mutex::new(seen) }
     }
 
     /// What the engine is told of it.
@@ -171,24 +176,9 @@ impl Remote {
         }
     }
 
-    /// The entity tag that was seen first at this URL.
-    pub(crate) fn tag(&self, url: &str) -> Option<String> {
-        let tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        tags.iter().find(|(u, _)| u == url).map(|(_, tag)| tag.clone())
-    }
-
-    /// Notes the entity tag of what is at a URL. False: it was another one before.
-    pub(crate) fn note_tag(&self, url: &str, tag: &str) -> bool {
-        let tags = &mut *self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        match tags.iter().find(|(u, _)| u == url) {
-            Some((_, first)) => first == tag,
-            None => {
-                if tags.len() < TAGS_MAX {
-                    tags.push((url.to_owned(), tag.to_owned()));
-                }
-                true
-            }
-        }
+    /// What was seen at its URLs.
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -263,13 +253,5 @@ mod tests {
             seed.segments(&plan, None, 90, 40),
             Some(vec![get("http://h/", 90, 10, 100, 90), Segment::Zeros(28), get("http://h/", 0, 2, 50, 128)])
         );
-    }
-
-    #[test]
-    fn a_tag_that_changes_is_seen() {
-        let remote = Remote::new(Server::whole("http://h/".into()));
-        assert_eq!(remote.tag("http://h/"), None);
-        assert!(remote.note_tag("http://h/", "\"1\"") && remote.note_tag("http://h/", "\"1\""));
-        assert!(!remote.note_tag("http://h/", "\"2\"") && remote.note_tag("http://h/2", "\"2\""));
     }
 }

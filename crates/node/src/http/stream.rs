@@ -4,13 +4,14 @@ use super::client::{Request, Web};
 use super::headers::content_range;
 use super::remote::{Names, Remote, Segment};
 use super::tap::{Closed, Tap};
+use super::version::Version;
 use crate::disk::mailbox::Inbox;
 use crate::driver::Msg;
 use crate::rope::Rope;
 use base::{ConnId, Plan};
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use engine::Input;
-use reqwest::header::{CONTENT_ENCODING, ETAG, HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -20,6 +21,9 @@ use swarm::StreamError;
 
 /// Zeros given at once.
 const ZEROS: usize = 64 << 10;
+/// Bytes at the beginning of a file or part that are read to be thrown away, where the server begins there whatever it is asked for:
+/// as many as there are up to the first block. For more, the engine asks from the beginning.
+const SKIP_MAX: u64 = 1 << 20;
 /// Bytes of bodies given to the loop at once at most.
 const BATCH: usize = 512 << 10;
 
@@ -60,9 +64,10 @@ impl From<StreamError> for Stop {
 
 /// Brings a stream, and tells its end unless nobody wants to know.
 pub(crate) async fn run(web: Arc<Web>, remote: Arc<Remote>, plan: Arc<Plan>, names: Names, errand: Errand) {
+    let checked = plan.checks_pieces() || plan.whole.is_some();
     let fetch = async {
         match remote.segments(&plan, names.as_deref(), errand.offset, errand.len) {
-            Some(segments) => fetch(&web, &remote, segments, &errand).await,
+            Some(segments) => fetch(&web, &remote, checked, segments, &errand).await,
             None => Err(StreamError::Missing { at: errand.offset, why: "it does not have this part".into() }.into()),
         }
     };
@@ -78,7 +83,7 @@ pub(crate) async fn run(web: Arc<Web>, remote: Arc<Remote>, plan: Arc<Plan>, nam
     errand.inbox.put_one(Msg::Input(Input::StreamEnded { conn: errand.conn, end }));
 }
 
-async fn fetch(web: &Web, remote: &Remote, segments: Vec<Segment>, errand: &Errand) -> Result<(), Stop> {
+async fn fetch(web: &Web, remote: &Remote, checked: bool, segments: Vec<Segment>, errand: &Errand) -> Result<(), Stop> {
     for segment in segments {
         match segment {
             Segment::Zeros(mut left) => {
@@ -91,8 +96,9 @@ async fn fetch(web: &Web, remote: &Remote, segments: Vec<Segment>, errand: &Erra
             }
             Segment::Read { path, offset, len, at } => read(path, offset, len, at, errand).await?,
             Segment::Get { url, offset, len, total, at } => {
-                let answer = ask(web, remote, &url, offset, len, total, at).await?;
-                pass_on(answer, len, errand).await?;
+                let wanted = Wanted { url: &url, offset, len, total, at, checked };
+                let (answer, skip) = ask(web, remote, wanted).await?;
+                pass_on(answer, skip, len, errand).await?;
             }
         }
     }
@@ -141,14 +147,17 @@ async fn read(path: PathBuf, offset: u64, len: u64, at: u64, errand: &Errand) ->
     Ok(())
 }
 
-/// Passes `len` bytes of a body on.
-async fn pass_on(mut answer: Response, len: u64, errand: &Errand) -> Result<(), Stop> {
+/// Passes `len` bytes of a body on, after the first `skip`.
+async fn pass_on(mut answer: Response, mut skip: u64, len: u64, errand: &Errand) -> Result<(), Stop> {
     let mut left = len;
     while left > 0 {
         let chunk = answer.chunk().await.map_err(|e| StreamError::Broken { why: crate::fetch::words(&e) })?;
         let Some(mut chunk) = chunk else {
             return Err(StreamError::Broken { why: "the server has ended its answer too early".into() }.into());
         };
+        let skipped = skip.min(chunk.len() as u64);
+        skip -= skipped;
+        chunk.advance(skipped as usize);
         chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= chunk.len() as u64;
         give(errand, chunk).await?;
@@ -166,22 +175,25 @@ async fn give(errand: &Errand, mut bytes: Bytes) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Asks for a range, and sees whether the answer is what was asked for.
-async fn ask(
-    web: &Web,
-    remote: &Remote,
-    url: &str,
+/// What one request is to bring: `len` bytes at `offset` of what is at a URL and is `total` bytes long.
+struct Wanted<'a> {
+    url: &'a str,
     offset: u64,
     len: u64,
     total: u64,
+    /// Where they begin in the content.
     at: u64,
-) -> Result<Response, StreamError> {
+    /// Digests tell whether they are right.
+    checked: bool,
+}
+
+/// Asks for a range, and sees whether the answer is what was asked for. Says also how many bytes come before those that were.
+async fn ask(web: &Web, remote: &Remote, wanted: Wanted<'_>) -> Result<(Response, u64), StreamError> {
+    let Wanted { url, offset, len, total, at, checked } = wanted;
     let named_by = remote.server.named_by;
     let whole = offset == 0 && len == total;
     let mut headers = HeaderMap::new();
-    if let (false, Some(tag)) = (whole, remote.tag(url))
-        && let Ok(tag) = HeaderValue::from_str(&tag)
-    {
+    if !whole && let Some(tag) = remote.seen().tag(url).and_then(|tag| HeaderValue::from_str(tag).ok()) {
         headers.insert(IF_RANGE, tag);
     }
     let range = (!whole).then(|| (offset, offset + len.max(1) - 1));
@@ -194,7 +206,8 @@ async fn ask(
     let said = || format!("the server says {status}");
     match status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+        // A server that waited too long for us has too much to do, or we have.
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::REQUEST_TIMEOUT => {
             let seconds = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
             return Err(StreamError::Busy { seconds: seconds.unwrap_or(0).min(MAX_WAIT_SECS), why: said() });
         }
@@ -209,21 +222,18 @@ async fn ask(
     if text(CONTENT_ENCODING).is_some_and(|e| !e.trim().is_empty() && !e.eq_ignore_ascii_case("identity")) {
         return Err(StreamError::Wrong { why: "it sends a compressed form, which was not asked for".into() });
     }
-    if let Some(tag) = text(ETAG).filter(|tag| !tag.starts_with("W/"))
-        && !remote.note_tag(url, tag)
-    {
-        return Err(StreamError::Wrong { why: "what it has has changed".into() });
-    }
+    let seen = remote.seen().note(url, answer.url(), &Version::of(headers), checked);
+    seen.map_err(|why| StreamError::Wrong { why: why.into() })?;
     let other_size = |n: u64| StreamError::Wrong { why: format!("it has {n} bytes, and {total} are wanted") };
     if status == StatusCode::OK {
         if let Some(n) = answer.content_length().filter(|n| *n != total) {
             return Err(other_size(n));
         }
-        return if offset == 0 { Ok(answer) } else { Err(StreamError::NoRanges) };
+        return if offset <= SKIP_MAX { Ok((answer, offset)) } else { Err(StreamError::NoRanges) };
     }
     match content_range(headers) {
         Some((_, _, Some(n))) if n != total => Err(other_size(n)),
-        Some((first, last, _)) if first == offset && last == offset + len - 1 => Ok(answer),
+        Some((first, last, _)) if first == offset && last == offset + len - 1 => Ok((answer, 0)),
         // Several parts, another part, or none that can be read.
         _ => Err(StreamError::NoRanges),
     }

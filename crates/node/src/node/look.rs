@@ -70,6 +70,15 @@ impl Task {
         Ok(Task { torrent, metainfo, plan, end, priorities, saved: None, stale: None, wish, wanted })
     }
 
+    /// Keeps everybody else away from where it will be written.
+    pub(super) fn claim(self, inner: &Inner) -> Result<Self, String> {
+        if let Target::Get { in_place, .. } = &self.wish.target {
+            let claim = inner.claims.claim(&self.end.path(), *in_place, self.plan.layout.name())?;
+            self.torrent.state().claim = Some(claim);
+        }
+        Ok(self)
+    }
+
     /// Finds out where the content lies and what of it is good. Takes as long as hashing does; None: without hashing,
     /// nobody knows.
     pub(super) fn look(&self, inner: &Inner, effort: Effort) -> Result<Option<Found>, String> {
@@ -114,7 +123,23 @@ impl Task {
             }
             Target::Get { in_place, .. } if *in_place || exists => {
                 let storage = storage(end.clone());
-                let Some(looked) = verify(&storage, saved, Look::Final)? else { return Ok(None) };
+                // Killed while it was written in place: a file of ours, and what was recorded counts.
+                let killed = saved.filter(|s| *in_place && !s.complete && s.at == end.path());
+                let killed = killed.filter(|s| plan.checks_pieces() || s.synced || s.boot == inner.boot);
+                let look = if killed.is_some() { Look::Part } else { Look::Final };
+                let Some(mut looked) = verify(&storage, saved, look)? else { return Ok(None) };
+                let compared = match look {
+                    Look::Part => false,
+                    _ => !plan.checks_pieces() || (looked.1 && saved.is_some_and(|s| s.complete)),
+                };
+                if looked.0.good.is_full() && plan.compares_whole() && !compared {
+                    if effort == Effort::Glance {
+                        return Ok(None);
+                    }
+                    if !compare_whole(&self.torrent, &storage)? {
+                        looked.0 = Report { good: Bitfield::new(plan.geometry.piece_count()), ..Report::default() };
+                    }
+                }
                 // Ours to mend: the user says so, or it was here that a node of this user put it.
                 let ours = *in_place || saved.is_some_and(|s| s.at == end.path());
                 if looked.0.good.lacks_any_of(&self.wanted) && exists && !ours {
@@ -124,7 +149,7 @@ impl Task {
                     ));
                 }
                 prepare(&storage, &self.priorities)?;
-                (storage, looked, None)
+                (storage, looked, killed)
             }
             Target::Get { .. } => {
                 let mut part = end.top.clone();
@@ -217,8 +242,7 @@ fn verify(
             if effort == Effort::Glance {
                 return Ok(None);
             }
-            torrent.to_check.store(storage.plan().layout.content_len(), Ordering::Relaxed);
-            if check::check_whole(storage, &torrent.meter).map_err(|e| e.to_string())? {
+            if compare_whole(torrent, storage)? {
                 let good = Bitfield::full(geometry.piece_count());
                 return Ok(Some((Report { good, ..Report::default() }, false)));
             }
@@ -245,6 +269,17 @@ fn verify(
         report.good.set(i);
     }
     Ok(Some((report, false)))
+}
+
+/// Whether all bytes have the digest that all of them should have.
+fn compare_whole(torrent: &Torrent, storage: &Storage) -> Result<bool, String> {
+    torrent.meter.bytes.store(0, Ordering::Relaxed);
+    torrent.to_check.store(storage.plan().layout.content_len(), Ordering::Relaxed);
+    let right = check::check_whole(storage, &torrent.meter).map_err(|e| e.to_string())?;
+    match torrent.meter.stop.load(Ordering::Relaxed) {
+        true => Err("stopped while checking what is there".into()),
+        false => Ok(right),
+    }
 }
 
 /// Whether all files are there and as long as they should be.

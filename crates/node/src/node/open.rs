@@ -8,15 +8,15 @@ use super::event::Event;
 use super::look::{Effort, Found, Task};
 use super::torrent::{Known, Open, Torrent};
 use super::{Inner, save};
-use crate::disk::check;
 use crate::disk::worker::Work;
+use crate::disk::{self, Place, check};
 use crate::disk::{Progress, Storage};
 use crate::driver::Msg;
 use crate::state::{Glimpse, Row, Saved};
 use base::metainfo::Layers;
 use base::{Info, Metainfo, Plan};
 use engine::{Command, Input};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -128,8 +128,12 @@ async fn glance(inner: &Arc<Inner>, new: Vec<(Arc<Torrent>, Content)>) -> Vec<Lo
 }
 
 async fn try_glance(inner: &Arc<Inner>, new: Vec<(Arc<Torrent>, Content)>) -> Result<Vec<Looked>, String> {
-    let tasks = move || -> Vec<(Arc<Torrent>, Result<Task, String>)> {
-        new.into_iter().map(|(torrent, content)| (torrent.clone(), Task::new(torrent, content))).collect()
+    let tasks = {
+        let inner = inner.clone();
+        let task = move |torrent: &Arc<Torrent>, content| Task::new(torrent.clone(), content)?.claim(&inner);
+        move || -> Vec<(Arc<Torrent>, Result<Task, String>)> {
+            new.into_iter().map(|(torrent, content)| (torrent.clone(), task(&torrent, content))).collect()
+        }
     };
     let mut tasks = blocking(tasks).await?;
     let paths: Vec<_> = tasks.iter().filter_map(|(_, task)| Some(task.as_ref().ok()?.end.path())).collect();
@@ -208,11 +212,13 @@ async fn begin(inner: &Arc<Inner>, looked: Vec<Looked>) {
         let (task, found) = match result {
             Ok(found) => found,
             Err(error) => {
+                torrent.state().claim = None;
                 torrent.fail(inner, error);
                 continue;
             }
         };
         if !inner.lock().all.contains_key(&torrent.id) {
+            torrent.state().claim = None;
             continue;
         }
         let (storage, resume) = (found.storage, found.resume);
@@ -285,8 +291,9 @@ pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
     }
     let end = open.end();
     let path = end.path();
-    let unchecked = !open.storage.plan().checks_pieces() && open.storage.plan().whole.is_some();
-    if unchecked && let Err(error) = check_whole(&inner, &torrent, &open.storage, &path).await {
+    if open.storage.plan().compares_whole()
+        && let Err(error) = check_whole(&inner, &torrent, &open.storage, &path).await
+    {
         torrent.state().complete = false;
         torrent.fail(&inner, error);
         return;
@@ -317,7 +324,7 @@ pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
     }
 }
 
-/// What has no digests of pieces is compared with its one digest when all of it is there. If it is something else, it is put
+/// What has no digests of pieces, or weak ones, is compared with its one digest when all of it is there. If it is something else, it is put
 /// aside: nothing of it can be used, and the next try begins anew.
 async fn check_whole(
     inner: &Arc<Inner>,
@@ -339,14 +346,36 @@ async fn check_whole(
         return Err("stopped while checking what has come".into());
     }
     let at = storage.place().path();
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".wrong");
     inner.lock().fetching.remove(&torrent.id);
     inner.saved(inner.store.delete(path).await);
-    torrent.state().open = None;
-    let moved = std::fs::rename(&at, &aside).map_err(|e| format!(", and can't be put aside: {e}"));
-    let place = moved.map_or_else(|e| e, |()| format!("; it was put aside as {}", Path::new(&aside).display()));
+    let _claim = {
+        let state = &mut *torrent.state();
+        state.open = None;
+        state.claim.take()
+    };
+    let moved = put_aside(&at, path).map_err(|e| format!(", and can't be put aside: {e}"));
+    let place = moved.map_or_else(|e| e, |aside| format!("; it was put aside as {}", aside.display()));
     Err(format!("what came does not have the digest that it should have{place}"))
+}
+
+/// Files of one name that are put aside.
+const ASIDE_MAX: u32 = 1_000;
+
+/// Renames what is at `at` to `NAME.wrong` beside `end`, or `NAME.wrong.2` and so on: never over what is there. Says to what.
+fn put_aside(at: &Path, end: &Path) -> Result<PathBuf, String> {
+    let parent = |path: &Path| path.parent().map(Path::to_owned).unwrap_or_default();
+    let top = |path: &Path| path.file_name().unwrap_or_default().to_owned();
+    for n in 1..=ASIDE_MAX {
+        let mut name = top(end);
+        name.push(if n == 1 { ".wrong".to_owned() } else { format!(".wrong.{n}") });
+        let to = Place::new(parent(end), name);
+        match disk::rename(&Place::new(parent(at), top(at)), &to) {
+            Ok(()) => return Ok(to.path()),
+            Err(_) if to.path().symlink_metadata().is_ok() => {}
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+    Err("too many are aside already".into())
 }
 
 /// Brings complete content to the medium a while after, when nobody waits for it any more. Until then, and for a node

@@ -1,3 +1,8 @@
+mod places;
+mod servers;
+#[path = "../../tests/site/mod.rs"]
+mod site;
+
 use super::*;
 use crate::create::{CreateOptions, create};
 use crate::disk::check::Meter;

@@ -1,11 +1,12 @@
 //! The record of one torrent, and what a user says to add one.
 
 use super::Inner;
+use super::claims::Claim;
 use super::event::{Event, Status};
 use crate::disk::check::Meter;
 use crate::disk::{Facts, Place, Progress, Storage};
-use crate::http::{Remote, Server};
-use base::{Bitfield, InfoHashes, Layout, Magnet, Metainfo, Plan, Scope, TorrentId, WholeDigest};
+use crate::http::{Places, Remote, Server};
+use base::{Bitfield, FileIndex, InfoHashes, Layout, Magnet, Metainfo, Plan, Scope, TorrentId, WholeDigest};
 use engine::AddTorrent;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -134,7 +135,23 @@ impl Add {
             What::Plain(_) => &[],
         };
         let web_seeds = web_seeds.iter().map(|url| Server::web_seed(url.clone(), self.told_by));
-        self.servers.iter().cloned().chain(web_seeds).take(SERVERS_MAX).collect()
+        let info = match &self.what {
+            What::Torrent(m) if m.info.layout.is_single() => Some(&m.info),
+            _ => None,
+        };
+        // One server may be named as a mirror of the file and as a web seed of its torrent; once is enough.
+        let place = |server: &Server| match &server.places {
+            Places::WebSeed(base) => info.map(|info| Places::Whole(info.web_seed_url(base, FileIndex(0)))),
+            Places::Whole(_) | Places::Parts(_) => None,
+        };
+        let mut all: Vec<(Places, Server)> = Vec::new();
+        for server in self.servers.iter().cloned().chain(web_seeds) {
+            let place = place(&server).unwrap_or_else(|| server.places.clone());
+            if all.len() < SERVERS_MAX && all.iter().all(|(known, _)| *known != place) {
+                all.push((place, server));
+            }
+        }
+        all.into_iter().map(|(_, server)| server).collect()
     }
 
     /// What the engine is told of it.
@@ -191,6 +208,8 @@ pub(super) struct State {
     /// Its .torrent, until that is saved.
     pub(super) metainfo: Option<Arc<Metainfo>>,
     pub(super) open: Option<Open>,
+    /// What is fetched has its place to itself.
+    pub(super) claim: Option<Claim>,
     pub(super) complete: bool,
     pub(super) error: Option<String>,
 }
@@ -275,19 +294,6 @@ impl Torrent {
         let webs = self.webs();
         let remotes = webs.iter().flat_map(|w| &w.remotes);
         remotes.enumerate().map(|(id, remote)| remote.source(id as u32)).collect()
-    }
-
-    /// One server more; None if there are too many, or it is there already.
-    pub(super) fn add_server(&self, server: Server) -> Option<swarm::HttpSource> {
-        let mut webs = self.webs();
-        let remotes = &mut webs.get_or_insert_default().remotes;
-        let remote = Remote::new(server);
-        if remotes.len() >= SERVERS_MAX || remotes.iter().any(|r| r.server.places == remote.server.places) {
-            return None;
-        }
-        let source = remote.source(remotes.len() as u32);
-        remotes.push(Arc::new(remote));
-        Some(source)
     }
 
     /// The names of its files, as web seeds know them.
