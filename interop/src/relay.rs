@@ -64,6 +64,11 @@ impl Relay {
         Ok(Self { address, wire })
     }
 
+    /// From now on, so many bytes a second pass; 0: as many as come.
+    pub fn pace(&self, rate: u64) {
+        self.wire.rate.store(rate, Ordering::Relaxed);
+    }
+
     /// Cuts all connections, and those that come.
     pub fn cut(&self) {
         self.wire.cut.store(true, Ordering::Relaxed);

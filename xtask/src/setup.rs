@@ -21,6 +21,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mktorrent", "mktorrent"),
     ("ip", "iproute2"),
     ("unshare", "util-linux"),
+    ("strace", "strace"),
     ("mount", "mount"),
     ("curl", "curl"),
     ("wget", "wget"),

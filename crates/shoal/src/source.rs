@@ -11,6 +11,9 @@ use base::{Magnet, Manifest, Metainfo, Metalink, Scope};
 use node::Plain;
 use node::http::Server;
 use node::http::client::Web;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// Largest .torrent that is read, in bytes.
@@ -32,6 +35,10 @@ pub struct Source {
     pub servers: Vec<Server>,
     /// How near whoever named it is.
     pub told_by: Scope,
+    /// The folder below the output folder that it goes to, if not into that itself.
+    pub folder: Option<String>,
+    /// What the user should know of how it was found.
+    pub notes: Vec<String>,
 }
 
 /// What it is.
@@ -53,8 +60,12 @@ pub enum What {
 }
 
 impl Source {
+    fn new(what: What, servers: Vec<Server>, told_by: Scope) -> Self {
+        Source { what, servers, told_by, folder: None, notes: Vec::new() }
+    }
+
     fn here(what: What) -> Self {
-        Source { what, servers: Vec::new(), told_by: Scope::Loopback }
+        Source::new(what, Vec::new(), Scope::Loopback)
     }
 }
 
@@ -112,9 +123,16 @@ pub fn read(path: &Path) -> anyhow::Result<Torrent> {
 /// The content of a file that should be a .torrent or the like.
 fn content(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = path.display();
-    let metadata = std::fs::metadata(path).with_context(|| format!("can't read {shown}"))?;
+    let failed = || format!("can't read {shown}");
+    // A pipe would wait for somebody to write.
+    let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = File::options().read(true).custom_flags(no_wait).open(path).with_context(failed)?;
+    let metadata = file.metadata().with_context(failed)?;
     if metadata.is_dir() {
         bail!("{shown} is a folder; name a .torrent file, a magnet or a link");
+    }
+    if !metadata.is_file() {
+        bail!("{shown} is no plain file; save what it gives to a file, and name that");
     }
     if metadata.len() > TORRENT_MAX {
         bail!(
@@ -123,7 +141,9 @@ fn content(path: &Path) -> anyhow::Result<Vec<u8>> {
             crate::units::bytes(TORRENT_MAX)
         );
     }
-    std::fs::read(path).with_context(|| format!("can't read {shown}"))
+    let mut content = Vec::new();
+    (&mut file).take(TORRENT_MAX).read_to_end(&mut content).with_context(failed)?;
+    Ok(content)
 }
 
 /// Understands the content of a file.

@@ -196,6 +196,12 @@ pub fn rate(bytes_per_second: u64) -> String {
     format!("{}/s", bytes(bytes_per_second))
 }
 
+/// So many of these: `1 peer`, `2 peers`.
+pub fn count(n: impl Into<u64>, one: &str) -> String {
+    let n = n.into();
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
 /// `1 h 5 min`, `12 s`, `0.3 s`: the two units that matter.
 pub fn time(span: Duration) -> String {
     let seconds = span.as_secs();

@@ -33,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("get/all-at-once", all_at_once),
         trial("get/hostile-descriptions", hostile),
         trial("get/why-it-is-slow", explain),
+        trial("get/slow-disk-and-slow-hashing", slow_here),
     ]
 }
 
@@ -131,6 +132,8 @@ fn without_ranges() -> Result<()> {
     let place = Place::new("get/no-ranges")?;
     let www = place.sub("www")?;
     content::write(&www.join("x.bin"), 12 << 20, 4)?;
+    // This server has no tags, and a time of change counts once it is a while ago.
+    process::run(Command::new("touch").args(["-d", "2020-01-01"]).arg(www.join("x.bin")))?;
     let port = "8090";
     let host = place.address(1);
     let mut python = Command::new("python3");
@@ -427,6 +430,85 @@ fn explained(place: &Place, name: &str, source: &str, more: &[&str], words: &str
     });
     running.process.kill();
     found.with_context(|| format!("{name}: {said:?}"))
+}
+
+/// What limits us is here: a disk that takes its time for each write, and a core on which too many want to work.
+fn slow_here() -> Result<()> {
+    let place = Place::new("get/slow-here")?;
+    let at = format!("{}:8081", place.address(1));
+    let (_nginx, www) = nginx(&place, "nginx", &at, "")?;
+    let file = www.join("x.bin");
+    content::write(&file, 512 << 20, 10)?;
+    let torrent = place.folder.join("x.torrent").display().to_string();
+    let relay = Relay::start(&format!("{}:8082", place.address(1)), &at, MIB)?;
+    let seed = format!("http://{}/x.bin", relay.address);
+    shoal::ask(
+        &place,
+        &["torrent", "create", &file.display().to_string(), "-o", &torrent, "--format", "hybrid", "--web-seed", &seed],
+    )?;
+    // Memory is quick, so that only what is made slow is.
+    let memory = place.sub("memory")?;
+    process::run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=1G", "tmpfs"]).arg(&memory))?;
+    let begin = |name: &str| {
+        relay.pace(MIB);
+        let mut running = shoal::get(&place, &torrent, &memory.join(name), &["--explain"])?;
+        running.process.event("progress", PATIENCE)?;
+        anyhow::Ok(running)
+    };
+    let told = |running: &mut Running, words: &str| {
+        relay.pace(0);
+        let mut said = Vec::new();
+        let found = process::until(PATIENCE, words, || {
+            let text = running.process.event("explain", PATIENCE)?["text"].as_str().unwrap_or_default().to_owned();
+            let found = text.contains(words);
+            said.push(text);
+            Ok(found)
+        });
+        found.with_context(|| format!("{said:?}"))
+    };
+    let mut running = begin("disk")?;
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=pwritev",
+        "-e",
+        "inject=pwritev:delay_enter=1000000",
+        "-p",
+    ]);
+    let mut strace = Process::start("strace", &place.folder, strace.arg(running.process.id().to_string()))?;
+    let said = told(&mut running, "the disk: ");
+    running.process.kill();
+    strace.kill();
+    said?;
+    // Whoever hashes gives way to others on one core; nothing else does.
+    let mut running = begin("hashing")?;
+    let threads = fs::read_dir(format!("/proc/{}/task", running.process.id()))?;
+    let names = threads
+        .filter_map(Result::ok)
+        .map(|t| (t.path(), fs::read_to_string(t.path().join("comm")).unwrap_or_default()));
+    let hasher = names.into_iter().find(|(_, name)| name.trim() == "disk-write").context("no disk-write")?.0;
+    let hasher = hasher.file_name().context("no thread")?.to_string_lossy().into_owned();
+    let allowed = process::run(Command::new("taskset").args(["-pc", &hasher]))?;
+    let core = allowed.trim().rsplit([',', '-', ' ']).next().unwrap_or("0").to_owned();
+    process::run(Command::new("taskset").args(["-pc", &core, &hasher]))?;
+    process::run(Command::new("renice").args(["-n", "19", "-p", &hasher]))?;
+    let mut crowd = Vec::new();
+    for n in 0..2 {
+        let mut idler = Command::new("taskset");
+        idler.args(["-c", &core, "sh", "-c", "while :; do :; done"]);
+        crowd.push(Process::start(&format!("idler{n}"), &place.folder, &mut idler)?);
+    }
+    let said = told(&mut running, "hashing: ");
+    crowd.iter_mut().for_each(Process::kill);
+    running.process.kill();
+    process::run(Command::new("umount").arg("-l").arg(&memory))?;
+    said?;
+    place.succeeded();
+    Ok(())
 }
 
 fn explain() -> Result<()> {

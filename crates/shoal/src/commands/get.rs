@@ -94,16 +94,33 @@ async fn fetch(
     let shown = Shown::new(voice);
     let complaints = Complaints::default();
     let mut all = Transfers { node: node.clone(), args, selection, voice, shown, complaints, map: BTreeMap::new() };
-    let mut endless = Vec::new();
-    for Source { what, servers, told_by } in sources {
+    sources.iter().flat_map(|s| &s.notes).for_each(|note| voice.warn(note));
+    let limit = args.limit_down.map(|r| r.0);
+    let web = Web::with(args.logins.read()?);
+    let how = endless::How { web: &web, node, dir, in_place: args.in_place, limit, voice };
+    let (endless, sources): (Vec<_>, Vec<_>) =
+        sources.into_iter().partition(|s| matches!(s.what, source::What::Endless { .. }));
+    let endless: Vec<(String, String)> = endless
+        .into_iter()
+        .filter_map(|s| match s.what {
+            source::What::Endless { url, name } => Some((url, name)),
+            _ => None,
+        })
+        .collect();
+    // The limit holds for all together: what the node does not fetch comes first, and by itself.
+    let (first, streams) = match limit {
+        Some(_) => (endless::fetch_all(endless, how).await, Vec::new()),
+        None => (Ok(()), endless),
+    };
+    if let Err(Failure::Interrupted) = first {
+        return first;
+    }
+    for Source { what, servers, told_by, folder, .. } in sources {
         let what = match what {
             source::What::Magnet(magnet) => What::Magnet(*magnet),
             source::What::Torrent(torrent) => What::Torrent(Box::new(torrent.metainfo)),
             source::What::Plain(plain) => What::Plain(*plain),
-            source::What::Endless { url, name } => {
-                endless.push((url, name));
-                continue;
-            }
+            source::What::Endless { .. } => continue,
         };
         if let What::Torrent(metainfo) = &what {
             selection.check(&metainfo.info.layout)?;
@@ -118,7 +135,8 @@ async fn fetch(
             What::Torrent(_) | What::Magnet(_) => true,
         };
         let select = selection.as_select(&what);
-        let target = Target::Get { dir: dir.to_owned(), in_place: args.in_place };
+        let dir = folder.map_or_else(|| dir.to_owned(), |folder| dir.join(folder));
+        let target = Target::Get { dir, in_place: args.in_place };
         let add = Add {
             peers: peers.to_vec(),
             servers,
@@ -132,12 +150,12 @@ async fn fetch(
         transfer.verified = verified;
         all.map.insert(id, transfer);
     }
-    let streams = endless::fetch_all(endless, dir, args.in_place, voice);
+    let streams = endless::fetch_all(streams, how);
     if all.map.is_empty() {
-        return streams.await;
+        return first.and(streams.await);
     }
     let (fetched, streamed) = tokio::join!(all.run(&mut events), streams);
-    fetched.and(streamed)
+    fetched.and(streamed).and(first)
 }
 
 /// All that this run fetches.
@@ -166,13 +184,26 @@ impl Transfers<'_> {
                 }
                 event = events.recv() => match event {
                     Ok(event) => self.take(event).await,
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.catch_up().await,
                     Err(broadcast::error::RecvError::Closed) => return Err(anyhow::anyhow!("the node has stopped").into()),
                 },
                 _ = tick.tick() => self.progress().await,
             }
             if self.map.values().all(|t| t.is_over()) {
                 return if self.map.values().any(|t| t.failed) { Err(Failure::Said) } else { Ok(()) };
+            }
+        }
+    }
+
+    /// Some events were missed: those that count are asked for.
+    async fn catch_up(&mut self) {
+        let open: Vec<TorrentId> = self.map.values().filter(|t| !t.failed && t.path.is_none()).map(|t| t.id).collect();
+        for torrent in open {
+            if self.node.metainfo(torrent).await.is_some() {
+                self.take(NodeEvent { torrent, event: Event::Metadata }).await;
+            }
+            if let Some(event) = self.node.outcome(torrent) {
+                self.take(NodeEvent { torrent, event }).await;
             }
         }
     }
@@ -265,3 +296,6 @@ impl Transfers<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

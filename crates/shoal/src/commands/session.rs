@@ -130,8 +130,8 @@ pub async fn end(node: &Node, voice: Voice) {
 /// How seeding goes, in a line.
 pub async fn seeding_line(node: &Node) -> String {
     let node::Totals { peers, rate_up: rate, uploaded: sent } = node.totals().await;
-    let noun = if peers == 1 { "peer" } else { "peers" };
-    format!("seeding to {peers} {noun} at {}, {} given so far", units::rate(rate), units::bytes(sent))
+    let peers = units::count(peers, "peer");
+    format!("seeding to {peers} at {}, {} given so far", units::rate(rate), units::bytes(sent))
 }
 
 /// What trackers complain about, each once: they are asked again and again.

@@ -55,5 +55,5 @@ pub(super) fn source(manifest: &Manifest, origin: Origin<'_>) -> anyhow::Result<
         Origin::Folder(_) => Scope::Loopback,
         Origin::Url { told_by, .. } => told_by,
     };
-    Ok(Source { what: What::Plain(Box::new(Plain::new(manifest.plan(), ""))), servers, told_by })
+    Ok(Source::new(What::Plain(Box::new(Plain::new(manifest.plan(), ""))), servers, told_by))
 }

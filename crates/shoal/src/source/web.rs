@@ -28,29 +28,26 @@ pub(super) async fn find(web: &Web, url: &str) -> anyhow::Result<Vec<Source>> {
         let fits = |l: &&Link| l.rel.iter().any(|r| r == "describedby") && l.kind.as_deref() == Some(kind);
         found.links.iter().filter(fits).find(here).and_then(|l| found.url.join(&l.target).ok())
     };
+    let mut notes = Vec::new();
     if let Some(at) = describes("application/x-bittorrent") {
-        match torrent_at(web, at.as_str(), NamedBy::User).await {
+        match torrent_at(web, at.as_str(), NamedBy::Told(found.scope)).await {
             Ok((metainfo, told_by)) => match of_torrent(url, &found, metainfo, told_by) {
                 Some(source) => return Ok(vec![source]),
-                None => tracing::warn!("{at} describes other bytes than {} has; it is left out", shown(url)),
+                None => notes.push(format!("can't use the torrent of {}: it describes other bytes", shown(url))),
             },
-            Err(error) => tracing::warn!("can't use the torrent of {}: {error:#}", shown(url)),
+            Err(error) => notes.push(format!("can't use the torrent of {}: {error:#}", shown(url))),
         }
     }
     if let Some(at) = describes("application/metalink4+xml") {
-        match metalink_at(web, at.as_str()).await {
-            Ok((metalink, told_by)) => {
-                let fits = |f: &MetalinkFile| f.size.is_none_or(|n| Some(n) == found.size);
-                if metalink.files.len() == 1 && metalink.files.iter().all(fits) {
-                    let mut sources = of_metalink(web, metalink, told_by).await?;
-                    sources.iter_mut().for_each(|s| also_at(s, url, &found));
-                    return Ok(sources);
-                }
+        match metalink_of(web, at.as_str(), &found).await {
+            Ok(mut sources) => {
+                sources.iter_mut().for_each(|s| also_at(s, url, &found));
+                return Ok(sources);
             }
-            Err(error) => tracing::warn!("can't use the Metalink of {}: {error:#}", shown(url)),
+            Err(error) => notes.push(format!("can't use the Metalink of {}: {error:#}", shown(url))),
         }
     }
-    Ok(vec![plain(url, &found)?])
+    Ok(vec![Source { notes, ..plain(url, &found)? }])
 }
 
 /// What is at the URL is itself a description. None: it only looked like one.
@@ -63,7 +60,7 @@ async fn described(web: &Web, url: &str, found: &Probe) -> anyhow::Result<Option
         Kind::Torrent => match Metainfo::parse(&content) {
             Ok(metainfo) => {
                 let what = What::Torrent(Box::new(Torrent { metainfo }));
-                Ok(Some(vec![Source { what, servers: Vec::new(), told_by }]))
+                Ok(Some(vec![Source::new(what, Vec::new(), told_by)]))
             }
             Err(error) if said("application/x-bittorrent") || url_ends(found, ".torrent") => {
                 Err(error).with_context(|| format!("{}: broken .torrent", shown(url)))
@@ -99,9 +96,15 @@ async fn torrent_at(web: &Web, url: &str, named_by: NamedBy) -> anyhow::Result<(
     Ok((Metainfo::parse(&content).context("broken .torrent")?, scope))
 }
 
-async fn metalink_at(web: &Web, url: &str) -> anyhow::Result<(Metalink, Scope)> {
-    let (content, scope) = read_all(web, url, NamedBy::User, TORRENT_MAX).await?;
-    Ok((Metalink::parse(&content).context("broken Metalink")?, scope))
+/// What the Metalink that an answer names says, if it is of the same file.
+async fn metalink_of(web: &Web, url: &str, found: &Probe) -> anyhow::Result<Vec<Source>> {
+    let (content, told_by) = read_all(web, url, NamedBy::Told(found.scope), TORRENT_MAX).await?;
+    let metalink = Metalink::parse(&content).context("broken Metalink")?;
+    let fits = |f: &MetalinkFile| f.size.is_none_or(|n| Some(n) == found.size);
+    if metalink.files.len() != 1 || !metalink.files.iter().all(fits) {
+        bail!("it describes other bytes");
+    }
+    of_metalink(web, metalink, told_by).await
 }
 
 /// A torrent that the headers of a URL name. None: it speaks of other bytes.
@@ -112,7 +115,7 @@ fn of_torrent(url: &str, found: &Probe, metainfo: Metainfo, told_by: Scope) -> O
         return None;
     }
     let what = What::Torrent(Box::new(Torrent { metainfo }));
-    let mut source = Source { what, servers: Vec::new(), told_by };
+    let mut source = Source::new(what, Vec::new(), told_by);
     if single {
         also_at(&mut source, url, found);
     }
@@ -122,7 +125,8 @@ fn of_torrent(url: &str, found: &Probe, metainfo: Metainfo, told_by: Scope) -> O
 /// The same bytes are at this URL, and at the mirrors that it names (RFC 6249).
 fn also_at(source: &mut Source, url: &str, found: &Probe) {
     let from_start = !found.ranges;
-    let mut servers = vec![Server { from_start, ..Server::whole(url.to_owned()) }];
+    let seen = Some(Box::new((found.url.clone(), found.version.clone())));
+    let mut servers = vec![Server { from_start, seen, ..Server::whole(url.to_owned()) }];
     servers.extend(mirrors(found));
     for server in servers {
         let known = |url: &str| match &source.what {
@@ -149,22 +153,28 @@ fn mirrors(found: &Probe) -> Vec<Server> {
 fn plain(url: &str, found: &Probe) -> anyhow::Result<Source> {
     let Some(size) = found.size else {
         let what = What::Endless { url: url.to_owned(), name: found.name.clone() };
-        return Ok(Source { what, servers: Vec::new(), told_by: found.scope });
+        return Ok(Source::new(what, Vec::new(), found.scope));
     };
     let length = base::metainfo::create::usual_piece_length(size);
     let geometry = Geometry::new(size, length, BLOCK_SIZE).with_context(|| format!("can't fetch {}", shown(url)))?;
     let layout = Layout::single(found.name.clone(), size, false);
     let plan = Plan { whole: found.digest, ..Plan::new(geometry, layout, Checks::default()) };
-    let version = format!("{} {}", found.url, found.version.as_deref().unwrap_or_default());
+    let version = format!("{} {}", found.url, found.version.strong().map_or_else(unlike_any, str::to_owned));
     let checked = plan.whole.is_some();
     let what = What::Plain(Box::new(Plain::new(plan, &version)));
-    let mut source = Source { what, servers: Vec::new(), told_by: found.scope };
+    let mut source = Source::new(what, Vec::new(), found.scope);
     also_at(&mut source, url, found);
     if !checked {
         // Nothing would tell whether a mirror has the same.
         source.servers.truncate(1);
     }
     Ok(source)
+}
+
+/// The version of what can't be told from other versions: another one each time, so that none is taken for the rest of another.
+fn unlike_any() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("as it was at {} for {}", now.as_nanos(), std::process::id())
 }
 
 /// The files that a Metalink names.
@@ -181,22 +191,24 @@ pub(super) async fn of_metalink(web: &Web, metalink: Metalink, told_by: Scope) -
             .map(|u| Server { named_by: NamedBy::Told(told_by), ..Server::whole(u.url.clone()) })
             .collect();
         let torrent = if alone { torrent_of(web, &file, told_by).await } else { None };
+        let mut folder = None;
         let what = match torrent {
             Some(torrent) => What::Torrent(Box::new(torrent)),
             None if servers.is_empty() => bail!("{}: the Metalink names no server for it that can be used", file.path),
             None => {
                 let size = match file.size {
                     Some(size) => size,
-                    None => size_of(web, &servers, told_by).await.with_context(|| {
-                        format!("{}: neither the Metalink nor a server says how long it is", file.path)
+                    None => size_of(web, &servers, told_by).await.map_err(|why| {
+                        anyhow::anyhow!("{}: neither the Metalink nor a server says how long it is: {why}", file.path)
                     })?,
                 };
                 let plan = file.plan(size).with_context(|| format!("{}: broken Metalink", file.path))?;
+                folder = file.folder().map(str::to_owned);
                 let version: Vec<&str> = file.urls.iter().map(|u| &*u.url).collect();
                 What::Plain(Box::new(Plain::new(plan, &version.join(" "))))
             }
         };
-        sources.push(Source { what, servers, told_by });
+        sources.push(Source { folder, ..Source::new(what, servers, told_by) });
     }
     if sources.is_empty() {
         bail!("the Metalink names no files");
@@ -223,18 +235,25 @@ async fn torrent_of(web: &Web, file: &MetalinkFile, told_by: Scope) -> Option<To
     None
 }
 
-/// What the first server that answers says of the size.
-async fn size_of(web: &Web, servers: &[Server], told_by: Scope) -> Option<u64> {
+/// What the first server that answers says of the size; or why none does.
+async fn size_of(web: &Web, servers: &[Server], told_by: Scope) -> Result<u64, String> {
+    let mut troubles = Vec::new();
     for server in servers {
-        if let Places::Whole(url) = &server.places
-            && let Ok(found) = probe(web, url, NamedBy::Told(told_by)).await
-            && let Some(size) = found.size
-        {
-            return Some(size);
+        let Places::Whole(url) = &server.places else { continue };
+        let why = match probe(web, url, NamedBy::Told(told_by)).await {
+            Ok(Probe { size: Some(size), .. }) => return Ok(size),
+            Ok(_) => "does not say it".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if troubles.len() < TROUBLES_TOLD {
+            troubles.push(format!("{}: {why}", shown(url)));
         }
     }
-    None
+    Err(troubles.join("; "))
 }
+
+/// Servers whose failures are told.
+const TROUBLES_TOLD: usize = 5;
 
 /// A URL without its password.
 fn shown(url: &str) -> String {

@@ -95,6 +95,14 @@ pub fn sentence(facts: &Facts<'_>) -> String {
     let of_peers = serving.iter().map(|p| (p.addr.to_string(), p.rate_down));
     let rates: Vec<(String, u64)> = of_peers.chain(sending.iter().map(|s| (s.name.clone(), s.rate))).collect();
     let sum: u64 = rates.iter().map(|(_, rate)| rate).sum();
+    if sum == 0 {
+        let all = [(sending.len(), "server"), (serving.len(), "peer")];
+        let asked: Vec<String> = all.iter().filter(|(n, _)| *n > 0).map(|(n, one)| count(*n, one)).collect();
+        return format!(
+            "the first bytes are awaited: nothing has come from {} yet, or for a while",
+            asked.join(" and ")
+        );
+    }
     match rates.iter().max_by_key(|(_, rate)| *rate) {
         Some((best, rate)) if rates.len() == 1 || rate * 10 >= sum * 9 => {
             format!("one source: the uplink of {best} gives {}, nearly all that comes", units::rate(*rate))
@@ -115,7 +123,7 @@ pub fn sentence(facts: &Facts<'_>) -> String {
 }
 
 fn count(n: usize, one: &str) -> String {
-    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+    units::count(n as u64, one)
 }
 
 #[cfg(test)]
@@ -163,6 +171,8 @@ mod tests {
         assert!(say(&[peer(95, false, true)], Some(100)).contains("your own limit"));
         assert!(say(&[peer(0, true, false)], None).contains("nobody has what is missing, piece 7"));
         assert!(say(&[peer(0, true, true)], None).contains("waiting for a turn"));
+        let silent = say(&[peer(0, false, true)], None);
+        assert!(silent.contains("awaited: nothing has come from 1 peer yet"), "{silent}");
         assert!(say(&[peer(95, false, true)], None).contains("one source: the uplink of 192.0.2.1:5 gives 95 B/s"));
         assert!(say(&[peer(50, false, true), peer(45, false, true)], None).contains("uplinks"));
         let one = [peer(95, false, true)];

@@ -18,15 +18,22 @@ const LONELY: Duration = Duration::from_secs(5);
 /// The same explanation is not repeated within this time where there is no bar to hold it.
 const REPEAT: Duration = Duration::from_secs(10);
 
-#[derive(Serialize)]
+/// How far something is, for programs.
+#[derive(Debug, Serialize)]
 #[serde(tag = "event", rename = "progress")]
-struct Progress<'a> {
-    bytes: u64,
-    total: u64,
-    rate: u64,
-    peers: u32,
-    servers: u32,
-    name: &'a str,
+pub struct Progress<'a> {
+    /// Bytes that are here.
+    pub bytes: u64,
+    /// Bytes in all, where that is known.
+    pub total: Option<u64>,
+    /// Bytes a second that come.
+    pub rate: u64,
+    /// Peers connected.
+    pub peers: u32,
+    /// Servers that send.
+    pub servers: u32,
+    /// What it is called.
+    pub name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -154,7 +161,7 @@ impl Transfer {
         let bytes = (t.done + t.partial).min(t.wanted);
         voice.object(&Progress {
             bytes,
-            total: t.wanted,
+            total: Some(t.wanted),
             rate: t.rate_down,
             peers: t.peers,
             servers: t.streams,
@@ -303,7 +310,7 @@ pub fn complete_unchecked(voice: Voice, path: &std::path::Path, url: &str, bytes
 
 /// How many send.
 fn from(peers: u32, streams: u32) -> String {
-    let count = |n: u32, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+    let count = |n: u32, one: &str| units::count(n, one);
     match (peers, streams) {
         (n, 0) => count(n, "peer"),
         (0, n) => count(n, "stream"),
