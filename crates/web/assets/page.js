@@ -1,4 +1,4 @@
-// Makes the page live: the peers are asked for again while somebody looks, and what can be copied gets a button.
+// Makes the page live: peers and other servers are asked for again while somebody looks, and what can be copied gets a button.
 // Without it the page says the same as of the moment it was loaded.
 "use strict";
 
@@ -60,11 +60,32 @@ function show(swarm) {
   live.append(table);
 }
 
+const servers = document.getElementById("servers");
+
+function showServers(links) {
+  const now = [...servers.querySelectorAll("a")].map((a) => a.textContent);
+  // Nobody's selection is taken away for nothing.
+  if (now.length === links.length && links.every((link, index) => link === now[index])) return;
+  servers.querySelector("ul").replaceChildren(...links.map((link) => {
+    const a = document.createElement("a");
+    a.href = link;
+    a.textContent = link;
+    const line = document.createElement("li");
+    line.append(a);
+    return line;
+  }));
+  servers.hidden = links.length === 0;
+}
+
 async function refresh() {
   if (document.visibilityState === "visible") {
     try {
       const answer = await fetch(live.dataset.url, { headers: { accept: "application/json" } });
-      if (answer.ok) show(await answer.json());
+      if (answer.ok) {
+        const now = await answer.json();
+        show(now);
+        showServers(now.servers);
+      }
     } catch {
       // The node is away; it is asked again.
     }

@@ -104,7 +104,7 @@ pub(crate) fn item(item: &Item, link: &str, swarm: &Swarm, mirrors: &Mirrors) ->
             false => format!("curl {link} | tar x"),
         },
         peers: swarm.peers.iter().map(peer).collect(),
-        servers: mirrors.0.iter().map(|mirror| format!("{}{href}", mirror.base)).collect(),
+        servers: servers(item, mirrors),
         files: item
             .files
             .iter()
@@ -123,6 +123,11 @@ pub(crate) fn item(item: &Item, link: &str, swarm: &Swarm, mirrors: &Mirrors) ->
         href,
     };
     page.render()
+}
+
+/// Where else an item is.
+pub(crate) fn servers(item: &Item, mirrors: &Mirrors) -> Vec<String> {
+    mirrors.0.iter().map(|mirror| crate::mirrors::link(&mirror.base, &item.name)).collect()
 }
 
 /// The page of what has no torrent yet.

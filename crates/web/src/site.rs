@@ -339,7 +339,10 @@ impl Site {
                 match (file, peers, seed) {
                     (Some(rest), _, _) => self.file(&rest, &asker).await,
                     (_, Some(name), _) => match self.ready(&name).await {
-                        Some(item) => answer::json(&self.swarm(&item, ip).await),
+                        Some(item) => {
+                            let swarm = self.swarm(&item, ip).await;
+                            answer::json(&Now { swarm, servers: page::servers(&item, &self.mirrors(&item)) })
+                        }
                         None => answer::not_found(),
                     },
                     // The name that the torrent has stands between the link's and the path.
@@ -526,6 +529,15 @@ impl Site {
         }
         swarm
     }
+}
+
+/// What the page of an item asks for again.
+#[derive(serde::Serialize)]
+struct Now {
+    #[serde(flatten)]
+    swarm: Swarm,
+    /// Links to it elsewhere.
+    servers: Vec<String>,
 }
 
 /// What follows `prefix` in a path, decoded once. None if it is not text.

@@ -239,7 +239,7 @@ async fn pages_are_for_browsers_and_escaped() {
     assert!(yard.get("/~/page.css").await.text().contains("prefers-color-scheme"));
     assert!(yard.get("/~/page.js").await.header("content-type").starts_with("text/javascript"));
     let peers = yard.get("/~/peers/tree").await;
-    assert!(peers.text().contains("\"rate_up\":2"), "{}", peers.text());
+    assert!(peers.text().contains("\"rate_up\":2") && peers.text().contains("\"servers\":[]"), "{}", peers.text());
     assert!(peers.text().contains("192.0.2.77"), "who is on this machine sees them");
     // Who comes through a server on this machine is not on it.
     for header in ["X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1", "X-Real-IP: 127.0.0.1", "Via: 1.1 front"] {
@@ -248,6 +248,10 @@ async fn pages_are_for_browsers_and_escaped() {
             assert!(seen.status == 200 && !seen.text().contains("192.0.2.77"), "{header}: {}", seen.text());
         }
     }
+    let mirror = Mirror { base: "http://m.example".into(), priority: None, location: None };
+    yard.site.mirrored_by(Mirrors(vec![mirror]));
+    let peers = yard.get("/~/peers/tree").await.text();
+    assert!(peers.contains("\"servers\":[\"http://m.example/f/tree\"]"), "{peers}");
 }
 
 // RFC 9110 13.1.3: If-Modified-Since is ignored where no date is known

@@ -18,6 +18,7 @@ use interop::shoal::{self, Running};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
+use crate::browser::{Driver, drive};
 use crate::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -29,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("mirror/redirects", redirects),
         trial("mirror/makes-room", makes_room),
         trial("mirror/gives-while-it-pulls", gives_while_it_pulls),
+        trial("mirror/page-names-who-comes", page_names_who_comes),
         trial("mirror/who-may", who_may),
     ]
 }
@@ -443,6 +445,30 @@ fn gives_while_it_pulls() -> Result<()> {
     ensure!(reader.wait()?.code() == Some(18), "curl was not told that bytes are missing");
     let got = fs::read(&out)?;
     ensure!(got.len() < BYTES && whole.starts_with(&got), "{} bytes, not all of them good", got.len());
+    origin.place.succeeded();
+    Ok(())
+}
+
+/// Somebody who looks at a page sees mirrors come and go.
+fn page_names_who_comes() -> Result<()> {
+    let origin = Origin::new("page", &[("a.bin", 1000)], &[])?;
+    until(PATIENCE, "the torrent", || Ok(get(&format!("{}.torrent", origin.link("a.bin")), &["-I"])?.status == 200))?;
+    let driver = Driver::start(&origin.place)?;
+    drive(async {
+        let browser = driver.browser().await?;
+        let result = async {
+            browser.open(&origin.link("a.bin")).await?;
+            browser.shows("h1", |texts| texts == ["a.bin"]).await?;
+            ensure!(browser.texts("#servers a").await?.is_empty(), "nobody else has it yet");
+            let mut edge = Edge::start(&origin, 2, &[])?;
+            browser.shows_text("#servers a", &edge.link("a.bin")).await?;
+            edge.process.kill();
+            browser.shows("#servers a", <[String]>::is_empty).await.map(drop)
+        };
+        let result = result.await;
+        browser.close().await?;
+        result
+    })?;
     origin.place.succeeded();
     Ok(())
 }

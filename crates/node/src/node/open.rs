@@ -4,17 +4,18 @@
 //! A torrent whose files are as the saved state says is opened at once. The others are hashed apart, a few at a time, and
 //! come back here when that is done.
 
+use super::Inner;
 use super::event::Event;
 use super::look::{Effort, Found, Task};
+use super::save::{self, Stamps};
 use super::torrent::{Known, Open, Torrent};
-use super::{Inner, save};
 use crate::disk::worker::Work;
 use crate::disk::{self, Place, check};
-use crate::disk::{Progress, Storage};
+use crate::disk::{Progress, Stamp, Storage};
 use crate::driver::Msg;
 use crate::state::{Glimpse, Row, Saved};
 use base::metainfo::Layers;
-use base::{Info, Metainfo, Plan};
+use base::{FileIndex, Info, Metainfo, Plan};
 use engine::{Command, Input};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -240,7 +241,11 @@ async fn begin(inner: &Arc<Inner>, looked: Vec<Looked>) {
             state.complete = found.complete && there;
             state.wish = None;
         }
-        if let Some((row, known)) = inner.row(&torrent, true) {
+        let mut stamps = Vec::new();
+        if let Some((row, known)) = inner.row(&torrent, Stamps::Now) {
+            if found.complete && there && !synced {
+                stamps.clone_from(&row.saved.stamps);
+            }
             match task.saved.filter(|saved| is_saved(saved, &row)) {
                 Some(_) => save::saved(&torrent, known),
                 None => rows.push((torrent.clone(), row, known)),
@@ -256,7 +261,9 @@ async fn begin(inner: &Arc<Inner>, looked: Vec<Looked>) {
         match (found.complete, there) {
             (true, true) => {
                 events.push((torrent.id, Event::Complete { path: place.path() }));
-                complete.push(torrent);
+                if !synced {
+                    complete.push((torrent, stamps));
+                }
             }
             (true, false) => to_finish.push(torrent),
             (false, _) => drop(inner.lock().fetching.insert(torrent.id, torrent)),
@@ -266,9 +273,8 @@ async fn begin(inner: &Arc<Inner>, looked: Vec<Looked>) {
     inner.save_rows(rows).await;
     inner.loops.put(&mut messages);
     inner.events(events).await;
-    complete.retain(|torrent| torrent.state().open.as_ref().is_some_and(|open| !open.synced));
     if !complete.is_empty() {
-        tokio::spawn(sync(Arc::downgrade(inner), complete));
+        tokio::spawn(sync_later(Arc::downgrade(inner), complete));
     }
     for torrent in to_finish {
         finish(inner.clone(), torrent).await;
@@ -307,10 +313,12 @@ pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
             if let Some(open) = &mut torrent.state().open {
                 open.end = None;
             }
-            inner.save(std::slice::from_ref(&torrent), true).await;
+            let saved = inner.row(&torrent, Stamps::Now);
+            let stamps = saved.as_ref().map(|(row, _)| row.saved.stamps.clone()).unwrap_or_default();
+            inner.save_rows(saved.into_iter().map(|(row, known)| (torrent.clone(), row, known)).collect()).await;
             inner.lock().fetching.remove(&torrent.id);
             inner.event(torrent.id, Event::Complete { path });
-            tokio::spawn(sync(Arc::downgrade(&inner), vec![torrent]));
+            tokio::spawn(sync_later(Arc::downgrade(&inner), vec![(torrent, stamps)]));
         }
         Ok(Err(e)) => {
             torrent.state().complete = false;
@@ -378,13 +386,22 @@ fn put_aside(at: &Path, end: &Path) -> Result<PathBuf, String> {
     Err("too many are aside already".into())
 }
 
+/// Torrents that are complete, and how their files looked then.
+pub(super) type Complete = Vec<(Arc<Torrent>, Vec<(FileIndex, Stamp)>)>;
+
 /// Brings complete content to the medium a while after, when nobody waits for it any more. Until then, and for a node
 /// that ends before, a restart of the machine means hashing again.
-async fn sync(inner: Weak<Inner>, torrents: Vec<Arc<Torrent>>) {
+async fn sync_later(inner: Weak<Inner>, torrents: Complete) {
     tokio::time::sleep(SYNC_DELAY).await;
-    let Some(inner) = inner.upgrade() else { return };
+    if let Some(inner) = inner.upgrade() {
+        sync(&inner, torrents).await;
+    }
+}
+
+/// The same at once.
+pub(super) async fn sync(inner: &Arc<Inner>, torrents: Complete) {
     let mut synced = Vec::with_capacity(torrents.len());
-    for torrent in torrents {
+    for (torrent, stamps) in torrents {
         // What was there when it was opened was not written by us.
         let written = torrent.state().open.as_ref().is_some_and(|open| open.progress.is_some());
         if written {
@@ -403,9 +420,12 @@ async fn sync(inner: Weak<Inner>, torrents: Vec<Arc<Torrent>>) {
         if let Some(open) = &mut torrent.state().open {
             open.synced = true;
         }
-        synced.push(torrent);
+        synced.push((torrent, stamps));
     }
     // Of what was removed meanwhile nothing is known any more: others may have written to its files.
-    synced.retain(|torrent| inner.lock().all.contains_key(&torrent.id));
-    inner.save(&synced, true).await;
+    synced.retain(|(torrent, _)| inner.lock().all.contains_key(&torrent.id));
+    let row = |(torrent, stamps): (Arc<Torrent>, Vec<(FileIndex, Stamp)>)| {
+        inner.row(&torrent, Stamps::Then(stamps)).map(|(row, known)| (torrent, row, known))
+    };
+    inner.save_rows(synced.into_iter().filter_map(row).collect()).await;
 }

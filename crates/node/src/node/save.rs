@@ -2,8 +2,9 @@
 
 use super::Inner;
 use super::torrent::{Known, Torrent};
-use crate::disk::Progress;
+use crate::disk::{Progress, Stamp, Storage};
 use crate::state::{Row, Saved};
+use base::FileIndex;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -32,11 +33,31 @@ pub(super) fn saved(torrent: &Torrent, known: Known) {
     }
 }
 
+/// What is noted of how files look.
+#[derive(Clone, Debug)]
+pub(super) enum Stamps {
+    /// Nothing: they are being written to.
+    None,
+    /// How they look now.
+    Now,
+    /// How they looked when the last of them was written or checked: what somebody did to them since then is not of us.
+    Then(Vec<(FileIndex, Stamp)>),
+}
+
+/// How the files look.
+pub(super) fn stamps_of(storage: &Storage) -> Vec<(FileIndex, Stamp)> {
+    let stamp = |(index, _)| Some((index, storage.stamp(index)?));
+    storage.plan().layout.content().filter_map(stamp).collect()
+}
+
 impl Inner {
     /// Saves what has changed of these, in one transaction. `quiet`: nobody writes any more, so what the files look like is
     /// noted too.
     pub(super) async fn save(&self, torrents: &[Arc<Torrent>], quiet: bool) {
-        let row = |torrent: &Arc<Torrent>| self.row(torrent, quiet).map(|(row, known)| (torrent.clone(), row, known));
+        let stamps = if quiet { Stamps::Now } else { Stamps::None };
+        let row = |torrent: &Arc<Torrent>| {
+            self.row(torrent, stamps.clone()).map(|(row, known)| (torrent.clone(), row, known))
+        };
         self.save_rows(torrents.iter().filter_map(row).collect()).await;
     }
 
@@ -64,7 +85,8 @@ impl Inner {
     }
 
     /// What is to be saved of a torrent, and what is known then; None if nothing has changed.
-    pub(super) fn row(&self, torrent: &Torrent, quiet: bool) -> Option<(Row, Known)> {
+    pub(super) fn row(&self, torrent: &Torrent, stamps: Stamps) -> Option<(Row, Known)> {
+        let quiet = !matches!(stamps, Stamps::None);
         let (complete, open, metainfo) = {
             let state = torrent.state();
             (state.complete, state.open.clone()?, state.metainfo.clone())
@@ -80,9 +102,11 @@ impl Inner {
             return None;
         }
         // The stamps are taken first: what changes after them makes them void.
-        let layout = &open.storage.plan().layout;
-        let stamp = |(index, _)| Some((index, open.storage.stamp(index)?));
-        let stamps = if quiet { layout.content().filter_map(stamp).collect() } else { Vec::new() };
+        let stamps = match stamps {
+            Stamps::None => Vec::new(),
+            Stamps::Now => stamps_of(&open.storage),
+            Stamps::Then(stamps) => stamps,
+        };
         let facts = open.facts();
         let saved = Saved {
             hashes: torrent.hashes(),

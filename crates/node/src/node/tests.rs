@@ -241,6 +241,38 @@ async fn rot_after_completion_is_mended_and_strangers_are_left_alone() {
 }
 
 #[tokio::test]
+async fn what_is_done_to_files_before_they_are_synced_is_not_ours() {
+    let yard = Yard::new();
+    let m = content(&yard.at("from"), Format::Hybrid, 64 << 10);
+    let x = node(&yard.at("x")).await;
+    run(&x, seed(&m, &yard.at("from/tree"))).await.unwrap();
+    let y = node(&yard.at("y")).await;
+    run(&y, get(&m, &yard.at("to"), x.listen_addrs())).await.unwrap();
+    let complete = |node: &Node| {
+        let torrent = node.inner.lock().all.values().next().cloned().unwrap();
+        let stamps = save::stamps_of(&torrent.state().open.as_ref().unwrap().storage);
+        vec![(torrent, stamps)]
+    };
+    let then = complete(&y);
+    let path = yard.at("to/tree/sub/b");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.truncate(1_000_000);
+    std::fs::write(&path, &bytes).unwrap();
+    open::sync(&y.inner, then).await;
+    y.shutdown().await;
+    drop(y);
+    let y = node(&yard.at("y")).await;
+    run(&y, get(&m, &yard.at("to"), x.listen_addrs())).await.unwrap();
+    same(&yard.at("from/tree"), &yard.at("to/tree"));
+    // Of what was removed meanwhile nothing is noted.
+    let (then, end) = (complete(&y), yard.at("to/tree"));
+    assert!(y.inner.store.load(std::slice::from_ref(&end)).await.unwrap().contains_key(&end));
+    y.remove(y.torrents()[0]).await;
+    open::sync(&y.inner, then).await;
+    assert!(y.inner.store.load(&[end]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_seed_must_be_whole_and_two_nodes_need_two_folders() {
     let yard = Yard::new();
     let m = content(&yard.at("from"), Format::V1, 64 << 10);
