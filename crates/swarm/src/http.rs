@@ -5,6 +5,9 @@
 //! ([`crate::Output::EndStream`]) when others were faster. The same is true of an origin, a mirror, a server with some parts
 //! of a split file, and a web seed (BEP 19).
 
+/// Servers of one torrent; more are not taken.
+pub const SERVERS_MAX: usize = 256;
+
 /// A server that has the content, or parts of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSource {

@@ -17,7 +17,7 @@ mod status;
 mod torrent;
 
 pub use flaw::Flaw;
-pub use http::{HttpSource, HttpState, HttpStatus, StreamError};
+pub use http::{HttpSource, HttpState, HttpStatus, SERVERS_MAX, StreamError};
 pub use io::{CloseReason, Event, FIRST_MAX, FilePriority, Input, NewPeer, Output, Resume, Segment, Source, Transmit};
 pub use pieces::{PeerSlot, Pieces};
 pub use session::OURS;

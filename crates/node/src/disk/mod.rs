@@ -14,6 +14,7 @@ mod hashing;
 mod labour;
 pub(crate) mod lanes;
 pub(crate) mod mailbox;
+pub(crate) mod plain;
 mod progress;
 mod storage;
 pub(crate) mod worker;

@@ -75,7 +75,7 @@ impl Reach {
 
     /// The same, but only as near as `by` is.
     fn told(self, by: Option<SocketAddr>) -> Self {
-        let scope = by.and_then(|a| Scope::of(a.ip())).unwrap_or(Scope::Global);
+        let scope = scope_of(by);
         // Who listens on all interfaces is here.
         let here = by.is_some_and(|a| a.ip().is_unspecified());
         self.min(Reach::Scope(if here { Scope::Loopback } else { scope }))
@@ -235,6 +235,11 @@ impl Web {
         let client = builder.build().map_err(|e| WebError::Failed(words(&e)))?;
         Ok(cell.get_or_init(|| client))
     }
+}
+
+/// How near whoever answered is. Who is nowhere is far away.
+pub(crate) fn scope_of(by: Option<SocketAddr>) -> Scope {
+    by.and_then(|a| Scope::of(a.ip())).unwrap_or(Scope::Global)
 }
 
 fn parse(url: &str) -> Result<Url, WebError> {

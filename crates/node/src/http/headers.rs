@@ -3,7 +3,7 @@
 use base::WholeDigest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{CONTENT_DISPOSITION, CONTENT_RANGE, HeaderMap, LINK};
+use reqwest::header::{CONTENT_DISPOSITION, CONTENT_RANGE, HeaderMap, LINK, RETRY_AFTER};
 
 /// Links of one answer that are read.
 const LINKS_MAX: usize = 256;
@@ -97,6 +97,11 @@ fn unquote(text: &str) -> (String, &str) {
     (out, "")
 }
 
+/// For how many seconds a server wants to be left alone (RFC 9110, section 10.2.3). Dates are not read.
+pub fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
+}
+
 /// The digest of the whole that an answer names: `Repr-Digest` (RFC 9530) or `Digest` (RFC 3230).
 pub fn digest(headers: &HeaderMap) -> Option<WholeDigest> {
     let values = |name| headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).filter(|v| v.len() <= TEXT_MAX);
@@ -156,6 +161,15 @@ mod tests {
     fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |(k, v): &(&'static str, &'static str)| (HeaderName::from_static(k), HeaderValue::from_static(v));
         all.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn patience_is_counted_in_seconds() {
+        let after = |value: &'static str| {
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, reqwest::header::HeaderValue::from_static(value))]))
+        };
+        assert_eq!((after(" 12 "), after("0"), after("99999999999")), (Some(12), Some(0), Some(99_999_999_999)));
+        assert_eq!((after("-1"), after("Fri, 31 Dec 1999 23:59:59 GMT"), after("")), (None, None, None));
     }
 
     #[test]

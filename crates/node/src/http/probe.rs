@@ -1,11 +1,11 @@
 //! What is at a URL: one request that tells its size, its beginning, whether parts of it can be had, and what else is known of it.
 
-use super::client::{NamedBy, Request, Web, WebError};
+use super::client::{NamedBy, Request, Web, WebError, scope_of};
 use super::headers::{self, Link};
 use super::version::Version;
 use base::metainfo::names;
 use base::{Scope, WholeDigest};
-use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, StatusCode};
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ pub async fn probe(web: &Web, url: &str, named_by: NamedBy) -> Result<Probe, Web
     }
     let mut probe = Probe {
         url: answer.url().clone(),
-        scope: answer.remote_addr().and_then(|a| Scope::of(a.ip())).unwrap_or(Scope::Global),
+        scope: scope_of(answer.remote_addr()),
         size,
         ranges,
         name: name_of(answer.url(), answer.headers()),
@@ -99,7 +99,7 @@ pub async fn probe(web: &Web, url: &str, named_by: NamedBy) -> Result<Probe, Web
 /// How long a server that has too much to do wants to be left alone, if that is not too long.
 fn wait_of(answer: &Response) -> Option<Duration> {
     let busy = matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-    let seconds: u64 = answer.headers().get(RETRY_AFTER).filter(|_| busy)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds = headers::retry_after(answer.headers()).filter(|_| busy)?;
     Some(Duration::from_secs(seconds.max(1))).filter(|wait| *wait <= BUSY_WAIT_MAX)
 }
 
@@ -125,7 +125,7 @@ pub async fn read_all_at(
     if !answer.status().is_success() {
         return Err(WebError::Failed(format!("the server says {}", answer.status())));
     }
-    let scope = answer.remote_addr().and_then(|a| Scope::of(a.ip())).unwrap_or(Scope::Global);
+    let scope = scope_of(answer.remote_addr());
     let at = answer.url().clone();
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|e| WebError::Failed(crate::fetch::words(&e)))? {

@@ -1,20 +1,20 @@
 //! One stream: requests for the files or parts under a run of content, one after the other, and their bodies for the engine.
 
 use super::client::{Request, Web};
-use super::headers::content_range;
+use super::headers::{content_range, retry_after};
 use super::remote::{Names, Remote, Segment};
 use super::tap::{Closed, Tap};
 use super::version::Version;
 use crate::disk::mailbox::Inbox;
+use crate::disk::plain;
 use crate::driver::Msg;
 use crate::rope::Rope;
 use base::{ConnId, Plan};
 use bytes::{Buf as _, Bytes};
 use engine::Input;
-use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, IF_RANGE};
 use reqwest::{Response, StatusCode};
-use std::fs::File;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use swarm::StreamError;
@@ -113,14 +113,9 @@ async fn read(path: PathBuf, offset: u64, len: u64, at: u64, errand: &Errand) ->
     };
     let open = {
         let path = path.clone();
-        // A pipe would wait for somebody to write.
-        tokio::task::spawn_blocking(move || -> std::io::Result<Arc<File>> {
-            let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-            let file = File::options().read(true).custom_flags(no_wait).open(path)?;
-            match file.metadata()?.is_file() {
-                true => Ok(Arc::new(file)),
-                false => Err(std::io::Error::other("it is no plain file")),
-            }
+        tokio::task::spawn_blocking(move || match plain::open(&path)? {
+            Some((file, _)) => Ok(Arc::new(file)),
+            None => Err(std::io::Error::other("it is no plain file")),
         })
     };
     let file = match open.await {
@@ -208,8 +203,8 @@ async fn ask(web: &Web, remote: &Remote, wanted: Wanted<'_>) -> Result<(Response
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
         // A server that waited too long for us has too much to do, or we have.
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::REQUEST_TIMEOUT => {
-            let seconds = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
-            return Err(StreamError::Busy { seconds: seconds.unwrap_or(0).min(MAX_WAIT_SECS), why: said() });
+            let seconds = retry_after(answer.headers()).unwrap_or(0).min(u64::from(MAX_WAIT_SECS)) as u32;
+            return Err(StreamError::Busy { seconds, why: said() });
         }
         StatusCode::RANGE_NOT_SATISFIABLE => {
             return Err(StreamError::Wrong { why: format!("it has less than {} bytes", offset + len) });

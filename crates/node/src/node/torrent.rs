@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use swarm::{FilePriority, TorrentStatus};
+use swarm::{FilePriority, SERVERS_MAX, TorrentStatus};
 
 /// Chooses a priority for each file of a layout, once that is known.
 pub type Select = Arc<dyn Fn(&Layout) -> Vec<FilePriority> + Send + Sync>;
@@ -196,9 +196,6 @@ struct Webs {
     remotes: Vec<Arc<Remote>>,
     names: Option<Arc<Metainfo>>,
 }
-
-/// HTTP servers of one torrent.
-const SERVERS_MAX: usize = 256;
 
 /// What changes of it.
 #[derive(Debug, Default)]

@@ -1,24 +1,19 @@
 //! Parts in folders here: files that are there whole or not at all.
 
 use super::Trouble;
+use crate::disk::plain;
 use crate::entropy;
 use base::Hex;
 use bytes::Bytes;
-use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-/// Opens a regular file, and says how long it is. Anything else (pipes, devices) might wait for ever, or never end.
+/// Opens a regular file, and says how long it is.
 pub(super) fn open(path: &Path) -> Result<(File, u64), Trouble> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file: File = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| trouble(&e.into()))?.into();
-    let metadata = file.metadata().map_err(|e| trouble(&e))?;
-    match metadata.is_file() {
-        true => Ok((file, metadata.len())),
-        false => Err(Trouble::Other("it is no regular file".into())),
-    }
+    let opened = plain::open(path).map_err(|e| trouble(&e))?;
+    opened.ok_or_else(|| Trouble::Other("it is no regular file".into()))
 }
 
 /// Up to `len` bytes at `offset`.

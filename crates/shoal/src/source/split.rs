@@ -46,9 +46,14 @@ pub(super) fn source(manifest: &Manifest, origin: Origin<'_>) -> anyhow::Result<
         }
     }
     if let Some(lost) = manifest.parts.iter().position(|p| p.places.iter().all(|place| at(place).is_none())) {
+        let name = &manifest.name;
+        if manifest.parts[lost].places.is_empty() {
+            bail!(
+                "part {lost} of {name} is lost: the manifest names no place of it; `shoal split repair --from FILE` restores it from the file"
+            );
+        }
         bail!(
-            "part {lost} of {} is nowhere that this machine can reach; `shoal split repair` may restore it",
-            manifest.name
+            "part {lost} of {name} is in folders of another machine only; fetch it there, or repair it there with a server among its targets"
         );
     }
     let told_by = match origin {
@@ -56,4 +61,30 @@ pub(super) fn source(manifest: &Manifest, origin: Origin<'_>) -> anyhow::Result<
         Origin::Url { told_by, .. } => told_by,
     };
     Ok(Source::new(What::Plain(Box::new(Plain::new(manifest.plan(), ""))), servers, told_by))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_are_nowhere_are_named() {
+        let fault = |places: &str, origin: Origin<'_>| {
+            let text = format!(
+                r#"{{"format": "shoal-split", "version": 1, "name": "f", "bytes": 1, "piece_length": 1, "sha256": "{0}", "pieces": "{0}",
+                "parts": [{{"number": 0, "offset": 0, "bytes": 1, "places": [{places}]}}]}}"#,
+                "ab".repeat(32)
+            );
+            let manifest = Manifest::parse(text.as_bytes()).unwrap();
+            source(&manifest, origin).map(|found| found.servers.len()).map_err(|e| e.to_string())
+        };
+        let here = || Origin::Folder(Path::new("/x"));
+        let there = || Origin::Url { url: "http://h/m.json", told_by: Scope::Global };
+        assert_eq!(fault(r#""/y/f", "a/f", "http://h/f""#, here()), Ok(3));
+        let lost = fault("", here()).unwrap_err();
+        assert!(lost.contains("part 0 of f is lost") && lost.contains("repair --from"), "{lost}");
+        let theirs = fault(r#""/y/f""#, there()).unwrap_err();
+        assert!(theirs.contains("part 0 of f is in folders of another machine"), "{theirs}");
+        assert_eq!(fault(r#""/y/f", "a/f""#, there()), Ok(1), "what they have on disk is not ours to open");
+    }
 }

@@ -38,7 +38,7 @@ pub(super) async fn find(web: &Web, url: &str) -> anyhow::Result<Vec<Source>> {
             Err(error) => notes.push(format!("can't use the torrent of {}: {error:#}", shown(url))),
         }
     }
-    if let Some(at) = describes("application/metalink4+xml") {
+    if let Some(at) = describes(base::metalink::MEDIA_TYPE) {
         match metalink_of(web, at.as_str(), &found).await {
             Ok(mut sources) => {
                 sources.iter_mut().for_each(|s| also_at(s, url, &found));
@@ -181,8 +181,7 @@ fn unlike_any() -> String {
 pub(super) async fn of_metalink(web: &Web, metalink: Metalink, told_by: Scope) -> anyhow::Result<Vec<Source>> {
     let alone = metalink.files.len() == 1;
     let mut sources = Vec::new();
-    for mut file in metalink.files {
-        file.urls.sort_by_key(|u| u.priority.unwrap_or(u32::MAX));
+    for file in metalink.files {
         let http = |url: &str| super::is_url(url);
         let servers: Vec<Server> = file
             .urls
@@ -218,9 +217,7 @@ pub(super) async fn of_metalink(web: &Web, metalink: Metalink, told_by: Scope) -
 
 /// The torrent that a Metalink names for a file, if it can be had and speaks of the same file.
 async fn torrent_of(web: &Web, file: &MetalinkFile, told_by: Scope) -> Option<Torrent> {
-    let mut torrents: Vec<_> = file.torrents.iter().filter(|t| super::is_url(&t.url)).collect();
-    torrents.sort_by_key(|t| t.priority.unwrap_or(u32::MAX));
-    for torrent in torrents {
+    for torrent in file.torrents.iter().filter(|t| super::is_url(&t.url)) {
         match torrent_at(web, &torrent.url, NamedBy::Told(told_by)).await {
             Ok((metainfo, _)) => {
                 let layout = &metainfo.info.layout;

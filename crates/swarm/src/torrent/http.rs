@@ -16,7 +16,7 @@ mod tests;
 mod trial;
 
 use super::{Life, Torrent};
-use crate::http::{HttpSource, HttpState, HttpStatus, StreamError};
+use crate::http::{HttpSource, HttpState, HttpStatus, SERVERS_MAX, StreamError};
 use crate::picker::{Claimant, Order, Rival};
 use crate::pieces::{PeerSlot, Pieces};
 use crate::rate::Rate;
@@ -42,8 +42,6 @@ const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Servers whose failures are told when none is left.
 const TROUBLES_TOLD: usize = 8;
-/// Servers of one torrent; more are not taken.
-pub(super) const SERVERS_MAX: usize = 256;
 
 /// The servers of a torrent, and what is under way from them.
 pub(super) struct Http<P> {
