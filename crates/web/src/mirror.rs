@@ -18,7 +18,7 @@ use follow::Told;
 use node::Node;
 use node::http::client::Web;
 use pull::Pulls;
-use register::Register;
+use register::{Answer, Register, Turn};
 use room::Room;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -178,7 +178,10 @@ impl Mirroring {
                 Some((facts, result)) = work.pulls.next() => work.pulled(facts, result),
                 () = self.site.work() => work.altered(),
                 () = self.edge.wanted() => {}
-                () = work.register.due() => work.register().await,
+                turn = work.register.turn() => match turn {
+                    Turn::Tell => work.register(),
+                    Turn::Told(answer) => answer.into_iter().for_each(|answer| work.registered(answer)),
+                },
                 _ = looks.tick() => work.note_requests().await,
             }
         }
@@ -364,9 +367,12 @@ impl<F: Fn(MirrorNews)> Work<'_, F> {
         }
     }
 
-    async fn register(&mut self) {
+    fn register(&mut self) {
         let items = self.here.iter().map(|(name, copy)| (name.clone(), copy.facts.tag.clone())).collect();
-        let Some(answer) = self.register.tell(&self.web, items, self.of.site.downloads()).await else { return };
+        self.register.tell(&self.web, items, self.of.site.downloads());
+    }
+
+    fn registered(&mut self, answer: Answer) {
         match answer {
             Ok((wrong, listed, why)) => {
                 // What the site saw wrong of it is checked from the beginning.

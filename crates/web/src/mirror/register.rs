@@ -5,7 +5,9 @@ use crate::catalogue::{ITEMS_MAX, MIRRORS, REGISTER_EVERY, Registered, Registrat
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use node::http::client::{Request, Web};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Changes are told together: so long after the first of them.
@@ -20,17 +22,40 @@ pub(super) struct Register {
     url: String,
     base: String,
     next: Instant,
+    /// The site is being told.
+    telling: Option<Telling>,
     /// What came of it last.
     last: Option<(bool, Option<String>)>,
 }
 
+#[derive(Debug)]
+struct Telling {
+    answer: JoinHandle<Result<Registered, String>>,
+    /// Something is here.
+    any: bool,
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.answer.abort();
+    }
+}
+
+/// What there is to do.
+pub(super) enum Turn {
+    /// It is time to tell the site.
+    Tell,
+    /// It has answered. None: nothing new came of it.
+    Told(Option<Answer>),
+}
+
 /// What is not as it should be, whether others are told of this mirror, and why not.
-type Answer = Result<(Vec<String>, bool, Option<String>), String>;
+pub(super) type Answer = Result<(Vec<String>, bool, Option<String>), String>;
 
 impl Register {
     pub(super) fn new(options: &MirrorOptions) -> Self {
         let (url, base) = (format!("{}{MIRRORS}", options.origin), options.base.clone());
-        Register { url, base, next: Instant::now() + REGISTER_EVERY, last: None }
+        Register { url, base, next: Instant::now() + REGISTER_EVERY, telling: None, last: None }
     }
 
     /// Something has changed.
@@ -38,24 +63,35 @@ impl Register {
         self.next = self.next.min(Instant::now() + SOON);
     }
 
-    /// Waits until it is time.
-    pub(super) async fn due(&self) {
-        tokio::time::sleep_until(self.next).await;
+    /// Waits until it is time, or until the site has answered: it may take its time, and nothing else waits for it.
+    pub(super) async fn turn(&mut self) -> Turn {
+        let Some(telling) = &mut self.telling else {
+            tokio::time::sleep_until(self.next).await;
+            return Turn::Tell;
+        };
+        let answer = (&mut telling.answer).await.unwrap_or_else(|error| Err(error.to_string()));
+        let any = telling.any;
+        self.telling = None;
+        Turn::Told(self.told(answer, any))
     }
 
-    /// Tells it. None: nothing new came of it.
-    pub(super) async fn tell(&mut self, web: &Web, mut items: BTreeMap<String, String>, busy: usize) -> Option<Answer> {
+    /// Tells it.
+    pub(super) fn tell(&mut self, web: &Arc<Web>, mut items: BTreeMap<String, String>, busy: usize) {
         while items.len() > ITEMS_MAX {
             items.pop_last();
         }
         let any = !items.is_empty();
         let registration = Registration { url: self.base.clone(), items, busy: busy.try_into().unwrap_or(u32::MAX) };
-        let answer = ask(web, &self.url, &registration).await;
-        let wait = match &answer {
-            Ok(answer) if !answer.listed && any => UNLISTED_EVERY,
-            _ => REGISTER_EVERY,
-        };
-        self.next = Instant::now() + wait;
+        let (web, url) = (web.clone(), self.url.clone());
+        let answer = tokio::spawn(async move { ask(&web, &url, &registration).await });
+        self.telling = Some(Telling { answer, any });
+        self.next = Instant::now() + REGISTER_EVERY;
+    }
+
+    fn told(&mut self, answer: Result<Registered, String>, any: bool) -> Option<Answer> {
+        if answer.as_ref().is_ok_and(|answer| !answer.listed && any) {
+            self.next = self.next.min(Instant::now() + UNLISTED_EVERY);
+        }
         let (state, wrong) = match &answer {
             Ok(answer) => ((answer.listed, answer.why.clone()), answer.wrong.clone()),
             Err(why) => ((false, Some(why.clone())), Vec::new()),
