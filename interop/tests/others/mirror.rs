@@ -417,6 +417,11 @@ fn gives_while_it_pulls() -> Result<()> {
     let place = &origin.place;
     let whole = origin.bytes("big.bin")?;
     let looks = ["-I", "-H", "Cache-Control: only-if-cached"];
+    // What has no torrent yet nobody can copy.
+    for name in ["big.bin", "tree"] {
+        let torrent = format!("{}.torrent", origin.link(name));
+        until(PATIENCE, "the torrents", || Ok(get(&torrent, &["-I"])?.status == 200))?;
+    }
     let relay = Relay::start(&format!("{}:8082", place.address(1)), &origin.at, 1 << 20)?;
     let mut edge = Edge::of(&origin, &format!("http://{}", relay.address), 2, &[])?;
     until(PATIENCE, "the origin's list", || Ok(get(&edge.link("big.bin"), &["-r", "0-0"])?.status != 404))?;
