@@ -221,6 +221,10 @@ impl Storage {
                     }
                 }
                 FileKind::Content if entry.len == 0 => drop(self.open(index, Access::Write)?),
+                FileKind::Content if self.stamp(index).is_some_and(|stamp| stamp.size > entry.len) => {
+                    let file = self.open(index, Access::Write)?;
+                    rustix::fs::ftruncate(&file.file, entry.len).map_err(|e| self.failed("cut", index, e))?;
+                }
                 _ => {}
             }
         }

@@ -1,14 +1,14 @@
 //! Finding out where the content of a torrent lies, what of it is there, what of that is believed.
 //!
 //! `get` writes to `NAME.part` beside the final name. What lies under the final name is verified first: if it is the
-//! content, there is nothing to do; if a node fetched it there and it has changed since, it is mended; if it is something
-//! else, it is left alone. `seed` never writes.
+//! content, there is nothing to do; if it is something else, or somebody has changed it since a node fetched it there, it is left alone
+//! unless the user says `--in-place`. `seed` never writes.
 
 use super::Inner;
 use super::open::Content;
 use super::torrent::{Target, Torrent, Wish};
 use crate::disk::check::{self, Options, Report};
-use crate::disk::{Place, Storage};
+use crate::disk::{Place, Stamp, Storage};
 use crate::state::Saved;
 use base::{Bitfield, FileIndex, FileKind, Metainfo, PieceIndex, Plan};
 use std::path::PathBuf;
@@ -140,9 +140,11 @@ impl Task {
                         looked.0 = Report { good: Bitfield::new(plan.geometry.piece_count()), ..Report::default() };
                     }
                 }
-                // Ours to mend: the user says so, or it was here that a node of this user put it.
-                let ours = *in_place || saved.is_some_and(|s| s.at == end.path());
-                if looked.0.good.lacks_any_of(&self.wanted) && exists && !ours {
+                // Ours to write to: the user says so, or a node of this user put it here, and nobody has changed it since.
+                let here = saved.filter(|s| s.at == end.path());
+                let ours = *in_place || here.is_some_and(|saved| !is_altered(&storage, saved, &looked.0.good));
+                let other = looked.0.good.lacks_any_of(&self.wanted) || is_longer(&storage);
+                if other && exists && !ours {
                     let shown = shown();
                     return Err(format!(
                         "{shown} exists and is something else, or has changed; move it away, choose another folder, or mend it with --in-place"
@@ -286,6 +288,18 @@ fn compare_whole(torrent: &Torrent, storage: &Storage) -> Result<bool, String> {
 fn sizes_are_right(storage: &Storage) -> bool {
     let files = storage.plan().layout.content().filter(|(_, f)| f.kind == FileKind::Content);
     files.into_iter().all(|(index, f)| storage.stamp(index).is_some_and(|stamp| stamp.size == f.len))
+}
+
+/// Whether a file has more bytes than it should.
+fn is_longer(storage: &Storage) -> bool {
+    let mut files = storage.plan().layout.content().filter(|(_, f)| f.kind == FileKind::Content);
+    files.any(|(index, f)| storage.stamp(index).is_some_and(|stamp| stamp.size > f.len))
+}
+
+/// Whether somebody has changed a file since this was recorded. What is only gone may come again, and what was only touched is the same.
+fn is_altered(storage: &Storage, saved: &Saved, good: &Bitfield) -> bool {
+    let changed = |(file, then): &(FileIndex, Stamp)| storage.stamp(*file).is_some_and(|now| now != *then);
+    (good.lacks_any_of(&saved.good) || is_longer(storage)) && saved.stamps.iter().any(changed)
 }
 
 /// The pieces that the record calls good and whose files look as they did then. `written`: nothing but the record can tell, which

@@ -74,6 +74,11 @@ fn get(m: &Metainfo, dir: &Path, peers: &[SocketAddr]) -> Add {
     Add { peers: peers.to_vec(), ..Add::new(torrent(m), target) }
 }
 
+/// The same over what is there.
+fn mend(m: &Metainfo, dir: &Path, peers: &[SocketAddr]) -> Add {
+    Add { target: Target::Get { dir: dir.to_owned(), in_place: true }, ..get(m, dir, peers) }
+}
+
 fn seed(m: &Metainfo, path: &Path) -> Add {
     Add::new(torrent(m), Target::Seed { path: path.to_owned() })
 }
@@ -214,7 +219,7 @@ async fn what_a_killed_node_left_is_found_again() {
 }
 
 #[tokio::test]
-async fn rot_after_completion_is_mended_and_strangers_are_left_alone() {
+async fn what_was_changed_is_left_alone_or_mended_where_that_is_wanted() {
     let yard = Yard::new();
     let m = content(&yard.at("from"), Format::Hybrid, 64 << 10);
     let x = node(&yard.at("x")).await;
@@ -233,11 +238,29 @@ async fn rot_after_completion_is_mended_and_strangers_are_left_alone() {
     let error = run(&z, get(&m, &yard.at("to"), x.listen_addrs())).await.unwrap_err();
     assert!(error.contains("to/tree exists"), "{error}");
     assert!(std::fs::read(&path).unwrap() == bytes);
-    let y = node(&yard.at("y")).await;
-    run(&y, get(&m, &yard.at("to"), x.listen_addrs())).await.unwrap();
-    same(&yard.at("from/tree"), &yard.at("to/tree"));
-    let downloaded = y.status(y.torrents()[0]).await.unwrap().torrent.downloaded;
+    // Nor does its own: whoever changed it may need it.
+    let again = async |add: fn(&Metainfo, &Path, &[SocketAddr]) -> Add| {
+        let y = node(&yard.at("y")).await;
+        let ended = run(&y, add(&m, &yard.at("to"), x.listen_addrs())).await;
+        let downloaded = y.status(y.torrents()[0]).await.map_or(0, |status| status.torrent.downloaded);
+        y.shutdown().await;
+        ended.map(|_| downloaded)
+    };
+    assert!(again(get).await.unwrap_err().contains("to/tree exists"));
+    assert!(std::fs::read(&path).unwrap() == bytes);
+    let downloaded = again(mend).await.unwrap();
     assert!(downloaded < 400_000, "{downloaded}");
+    same(&yard.at("from/tree"), &yard.at("to/tree"));
+    // More bytes behind those of the content.
+    let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"mine").unwrap();
+    assert!(again(get).await.unwrap_err().contains("to/tree exists"));
+    assert_eq!(again(mend).await, Ok(0));
+    same(&yard.at("from/tree"), &yard.at("to/tree"));
+    // What is only gone comes again.
+    std::fs::remove_file(&path).unwrap();
+    assert!(again(get).await.unwrap() > 0);
+    same(&yard.at("from/tree"), &yard.at("to/tree"));
 }
 
 #[tokio::test]
@@ -262,7 +285,7 @@ async fn what_is_done_to_files_before_they_are_synced_is_not_ours() {
     y.shutdown().await;
     drop(y);
     let y = node(&yard.at("y")).await;
-    run(&y, get(&m, &yard.at("to"), x.listen_addrs())).await.unwrap();
+    run(&y, mend(&m, &yard.at("to"), x.listen_addrs())).await.unwrap();
     same(&yard.at("from/tree"), &yard.at("to/tree"));
     // Of what was removed meanwhile nothing is noted.
     let (then, end) = (complete(&y), yard.at("to/tree"));
