@@ -90,7 +90,7 @@ pub enum NodeError {
     #[error("{0}")]
     Path(String),
     /// The same torrent is there already.
-    #[error("{0} is already being shared by this node")]
+    #[error("{0} is there already: it was named twice, or this node shares it")]
     Twice(String),
 }
 

@@ -4,6 +4,7 @@
 //! Metalink and the mirrors of what is there ([`web`]).
 
 mod split;
+mod together;
 mod web;
 
 use anyhow::{Context as _, bail};
@@ -37,6 +38,8 @@ pub struct Source {
     pub told_by: Scope,
     /// The folder below the output folder that it goes to, if not into that itself.
     pub folder: Option<String>,
+    /// How long it is, and the SHA-256 of all of it, where that is known.
+    pub digest: Option<(u64, [u8; 32])>,
     /// What the user should know of how it was found.
     pub notes: Vec<String>,
 }
@@ -61,13 +64,19 @@ pub enum What {
 
 impl Source {
     fn new(what: What, servers: Vec<Server>, told_by: Scope) -> Self {
-        Source { what, servers, told_by, folder: None, notes: Vec::new() }
+        let digest = match &what {
+            What::Plain(plain) => together::digest(plain.plan.layout.content_len(), plain.plan.whole),
+            _ => None,
+        };
+        Source { what, servers, told_by, folder: None, digest, notes: Vec::new() }
     }
 
     fn here(what: What) -> Self {
         Source::new(what, Vec::new(), Scope::Loopback)
     }
 }
+
+pub use together::together;
 
 /// Finds out what `text` is, and reads it. A Metalink may name several files.
 pub async fn find(client: &Web, text: &str) -> anyhow::Result<Vec<Source>> {

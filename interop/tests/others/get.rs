@@ -357,6 +357,30 @@ fn all_at_once() -> Result<()> {
         all.iter().filter(|s| s["kind"] == kind).filter_map(|s| s["bytes"].as_u64()).sum()
     };
     ensure!(done["verified"] == true && by("http") > 4 << 20 && by("peer") > 4 << 20, "{done}");
+
+    // With the servers of a split file, too: the manifest is known to be of the same content.
+    let at = format!("{}:8083", place.address(1));
+    let (_nginx, www) = nginx(&place, "nginx", &at, "")?;
+    let parts = www.display().to_string();
+    let manifest = place.folder.join("data.bin.split.json").display().to_string();
+    let (said, ok) = objects(&place, &["split", &shown, "--output", &manifest, "--across", &parts])?;
+    ensure!(ok, "{said:?}");
+    let relay = Relay::start(&format!("{}:8084", place.address(1)), &at, 3 * MIB)?;
+    let text = fs::read_to_string(&manifest)?.replace("nginx/www/", &format!("http://{}/", relay.address));
+    fs::write(&manifest, text)?;
+    fs::remove_file(place.folder.join("out/data.bin"))?;
+    let done = get(&place, &link, &[&manifest])?;
+    same(&path, &place.folder.join("out/data.bin"))?;
+    let from = |at: &str| sources(&done).iter().filter(|(name, _)| name.contains(at)).map(|(_, n)| n).sum::<u64>();
+    ensure!(from(":8082") > 2 << 20 && from(":8084") > 2 << 20, "{done}");
+    let all = sources(&done).iter().map(|(_, n)| n).sum::<u64>();
+    ensure!(all - from(":8082") - from(":8084") > 2 << 20, "nothing by the peer: {done}");
+    // What can't be had keeps nothing else from coming.
+    let out = place.sub("other")?.display().to_string();
+    let args =
+        ["get", "http://127.0.0.1:1/nobody", &manifest, "-o", &out, "--no-dht", "--no-lsd", "--listen", "127.0.0.1:0"];
+    shoal::fails(&place, &args, &["nobody"])?;
+    same(&path, &place.folder.join("other/data.bin"))?;
     place.succeeded();
     Ok(())
 }

@@ -206,6 +206,13 @@ fn without_origin() -> Result<()> {
     until(PATIENCE, "the copies", || Ok(get(&edge.link("a.bin"), &["-I"])?.status == 200))?;
     gives(&edge, "a.bin", &whole)?;
     gives(&edge, "tree/x.bin", &part)?;
+    // A folder and one file of it by the mirror's link: its torrent names the origin alone.
+    for (link, path) in [("tree", "tree/x.bin"), ("tree/x.bin", "x.bin")] {
+        let out = origin.place.sub(&format!("out-{}", link.len()))?;
+        let mut running = shoal::get(&origin.place, &edge.link(link), &out, &[])?;
+        let done = shoal::complete(&mut running, PATIENCE)?;
+        ensure!(done["verified"] == true && fs::read(out.join(path))? == part, "{done}");
+    }
     // A bit flips while it runs: the file is not given any more, nor after the next restart.
     let file = edge.file(BYTES)?;
     flip(&file)?;

@@ -30,8 +30,8 @@ const STEP: Duration = Duration::from_secs(1);
 pub async fn run(args: GetArgs, global: &Global, voice: Voice) -> Result<(), Failure> {
     args.check()?;
     let selection = Selection::new(&args.select)?;
-    let result = match prepare(&args).await {
-        Ok((sources, dir, peers)) => {
+    let result = match prepare(&args, voice).await {
+        Ok(Prepared { sources, lost, dir, peers }) => {
             let logins = args.logins.read()?;
             let node =
                 session::start_with(&args.network, global, Listen::Any, args.limit_down, args.limit_up, logins).await;
@@ -40,7 +40,7 @@ pub async fn run(args: GetArgs, global: &Global, voice: Voice) -> Result<(), Fai
                     voice.object(&session::listening(&node));
                     let result = fetch(&args, &node, sources, &dir, &peers, &selection, voice).await;
                     session::end(&node, voice).await;
-                    result
+                    result.and_then(|()| if lost { Err(Failure::Said) } else { Ok(()) })
                 }
                 Err(failure) => Err(failure),
             }
@@ -55,22 +55,47 @@ pub async fn run(args: GetArgs, global: &Global, voice: Voice) -> Result<(), Fai
     result
 }
 
-type Prepared = (Vec<Source>, PathBuf, Vec<std::net::SocketAddr>);
+struct Prepared {
+    sources: Vec<Source>,
+    /// Not all that was asked for could be found.
+    lost: bool,
+    dir: PathBuf,
+    peers: Vec<std::net::SocketAddr>,
+}
+
+/// Says what went wrong while something else goes on.
+fn tell(failure: &Failure, voice: Voice) {
+    if let Some(message) = failure.line() {
+        fail(&message);
+        voice.object(&ErrorEvent { message: &message });
+    }
+}
 
 /// All that can fail before the node is there.
-async fn prepare(args: &GetArgs) -> Result<Prepared, Failure> {
+async fn prepare(args: &GetArgs, voice: Voice) -> Result<Prepared, Failure> {
     let dir = args.output.clone().unwrap_or_else(|| PathBuf::from("."));
     writable(&dir)?;
     let peers = session::peers(&args.peer).await?;
     let web = Web::with(args.logins.read()?);
-    let mut sources = Vec::new();
+    let (mut found, mut lost) = (Vec::new(), Vec::new());
     for text in &args.sources {
         tokio::select! {
-            found = source::find(&web, text) => sources.extend(found?),
+            sources = source::find(&web, text) => match sources {
+                Ok(sources) => found.push(sources),
+                Err(error) => lost.push(Failure::from(error)),
+            },
             () = signals::stop() => return Err(Failure::Interrupted),
         }
     }
-    Ok((sources, dir, peers))
+    if found.is_empty()
+        && let Some(last) = lost.pop()
+    {
+        lost.iter().for_each(|failure| tell(failure, voice));
+        return Err(last);
+    }
+    // The others are fetched all the same.
+    lost.iter().for_each(|failure| tell(failure, voice));
+    Ok(Prepared { sources: source::together(found), lost: !lost.is_empty(), dir, peers })
 }
 
 /// Makes the folder, and tries whether something can be written to it: better now than after an hour.

@@ -31,6 +31,8 @@ pub(super) async fn find(web: &Web, url: &str) -> anyhow::Result<Vec<Source>> {
     let mut notes = Vec::new();
     if let Some(at) = describes("application/x-bittorrent") {
         match torrent_at(web, at.as_str(), NamedBy::Told(found.scope)).await {
+            // Of the folder that this file is in.
+            Ok((metainfo, _)) if !metainfo.info.layout.is_single() && !is_folder(&found, &metainfo) => {}
             Ok((metainfo, told_by)) => match of_torrent(url, &found, metainfo, told_by) {
                 Some(source) => return Ok(vec![source]),
                 None => notes.push(format!("can't use the torrent of {}: it describes other bytes", shown(url))),
@@ -114,12 +116,35 @@ fn of_torrent(url: &str, found: &Probe, metainfo: Metainfo, told_by: Scope) -> O
     if single && found.size.is_some_and(|size| size != layout.content_len()) {
         return None;
     }
+    let len = layout.content_len();
+    let folder = if single { None } else { folder_at(found, layout.name()) };
+    let known = folder.as_ref().is_some_and(|folder| metainfo.web_seeds.contains(folder));
     let what = What::Torrent(Box::new(Torrent { metainfo }));
     let mut source = Source::new(what, Vec::new(), told_by);
     if single {
+        source.digest = super::together::digest(len, found.digest);
         also_at(&mut source, url, found);
     }
+    if let Some(folder) = folder.filter(|_| !known) {
+        source.servers.push(Server { places: Places::WebSeed(folder), ..Server::whole(String::new()) });
+    }
     Some(source)
+}
+
+/// Whether a URL is that of the folder which a torrent describes, rather than of something in it.
+fn is_folder(found: &Probe, metainfo: &Metainfo) -> bool {
+    let archive = found.kind.as_deref().is_some_and(|kind| kind.starts_with("application/x-tar"));
+    archive || found.url.path().ends_with('/') || folder_at(found, metainfo.info.layout.name()).is_some()
+}
+
+/// Where a folder that is called so is a web seed, if it lies under this URL: what leads to a copy should not only ask the original.
+fn folder_at(found: &Probe, name: &str) -> Option<String> {
+    let mut url = found.url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    let last = url.path_segments()?.next_back()?.as_bytes().to_owned();
+    (base::percent::decode(&last) == name.as_bytes()).then_some(())?;
+    url.join("./").ok().map(String::from)
 }
 
 /// The same bytes are at this URL, and at the mirrors that it names (RFC 6249).
@@ -207,7 +232,12 @@ pub(super) async fn of_metalink(web: &Web, metalink: Metalink, told_by: Scope) -
                 What::Plain(Box::new(Plain::new(plan, &version.join(" "))))
             }
         };
-        sources.push(Source { folder, ..Source::new(what, servers, told_by) });
+        let mut source = Source { folder, ..Source::new(what, servers, told_by) };
+        if let Some(size) = file.size {
+            let whole = file.plan(size).ok().and_then(|plan| plan.whole);
+            source.digest = source.digest.or(super::together::digest(size, whole));
+        }
+        sources.push(source);
     }
     if sources.is_empty() {
         bail!("the Metalink names no files");
