@@ -20,7 +20,7 @@ pub struct Target {
 
 impl Target {
     /// Reads a target as the user names it: a URL, perhaps with a name and a password, or the path of a folder that is there or can be made
-    /// where it should be ([`super::reach`] does so). Folders within that of the manifest (`home`) are named from there, so that they can be moved together.
+    /// where it should be ([`super::reach()`] does so). Folders within that of the manifest (`home`) are named from there, so that they can be moved together.
     ///
     /// # Errors
     /// If it is neither, or can't be written to a manifest.
