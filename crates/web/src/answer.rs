@@ -46,6 +46,14 @@ pub(crate) fn refuse(status: StatusCode, why: &str) -> Response {
     finish(builder, format!("{why}\n"))
 }
 
+/// There is no room for this now: come again in so many seconds.
+pub(crate) fn busy(why: &str, seconds: u32) -> Response {
+    let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, why);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// There is no such file.
 pub(crate) fn nothing() -> Response {
     refuse(StatusCode::NOT_FOUND, "there is nothing under this address")

@@ -6,7 +6,7 @@
 
 mod users;
 
-use crate::answer::refuse;
+use crate::answer::{busy, refuse};
 use crate::serve::Handler;
 use crate::stamp::Stamp;
 use axum::extract::Request;
@@ -32,6 +32,8 @@ const CHECKING_MAX: usize = 2;
 /// Requests that wait for such a check, in all and of one address: guesses must not keep all others out.
 const WAITING_MAX: usize = 256;
 const WAITING_OF_ONE_MAX: usize = 16;
+/// Seconds after which who found no room may come again.
+const RETRY: u32 = 1;
 /// What browsers ask for a name with.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Shoal\", charset=\"UTF-8\"");
 
@@ -260,12 +262,7 @@ impl<H: Handler> Handler for Guarded<H> {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
                 response
             }
-            Verdict::Busy => {
-                let why = "too many passwords are being checked; try again in a while";
-                let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, why);
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-                response
-            }
+            Verdict::Busy => busy("too many passwords are being checked; try again in a while", RETRY),
         }
     }
 }

@@ -166,12 +166,14 @@ impl Patient {
                         continue;
                     }
                     // A head that waits goes first.
-                    let sent = match len(before) {
-                        0 => Pin::new(&mut self.stream).poll_write(cx, &rest[..rest.len().min(want)]),
-                        _ => self.plain(cx, before),
-                    };
-                    // By the time that there is room the disk need not be waited for again, mostly.
-                    if sent.is_pending() {
+                    if len(before) > 0 {
+                        return self.plain(cx, before);
+                    }
+                    let now = &rest[..rest.len().min(want)];
+                    let sent = Pin::new(&mut self.stream).poll_write(cx, now);
+                    // A connection that waits has no place: neither for room, as the disk need not be waited for again by then, mostly,
+                    // nor for the next request.
+                    if !matches!(sent, Poll::Ready(Ok(n)) if n < now.len()) {
                         self.slow = Slow::None;
                     }
                     return sent;
@@ -281,6 +283,7 @@ mod tests {
                 head = &head[n.min(head.len())..];
             }
         }
+        assert!(matches!(stream.slow, Slow::None), "a connection that waits for its next request has no place");
         drop(stream);
         reading.await?
     }

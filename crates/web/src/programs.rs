@@ -20,7 +20,7 @@ use crate::beneath::Root;
 use crate::folder::Place;
 use crate::say::printable;
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, StatusCode, header, request};
+use axum::http::{Method, StatusCode, request};
 use axum::response::Response;
 use cgi::Cgi;
 pub use cgi::end_programs;
@@ -41,6 +41,9 @@ use upload::Upload;
 
 /// Time that a request waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(30);
+
+/// Seconds after which who found all programs busy may come again.
+const RETRY: u32 = 10;
 
 /// What programs may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,11 +238,10 @@ impl Programs {
                 if error.status().is_server_error() {
                     tracing::error!("{}: {error}", printable(script.name.as_bytes()));
                 }
-                let mut response = answer::refuse(error.status(), error.words());
-                if matches!(error, ProgramError::Busy) {
-                    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
-                }
-                Ok(response)
+                Ok(match error {
+                    ProgramError::Busy => answer::busy(error.words(), RETRY),
+                    _ => answer::refuse(error.status(), error.words()),
+                })
             }
         }
     }

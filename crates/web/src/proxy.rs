@@ -9,13 +9,13 @@ mod fields;
 mod route;
 mod tunnel;
 
-use crate::answer::{allows, refuse};
+use crate::answer::{allows, busy, refuse};
 use crate::hops::without_hops;
 use crate::say::printable;
 use crate::serve::Handler;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{self, HeaderValue};
+use axum::http::header;
 use axum::http::{Method, StatusCode, Version};
 use axum::response::Response;
 use bodies::{Fed, Fetched, Passed};
@@ -37,6 +37,8 @@ use tokio::task::AbortHandle;
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Requests under way at once, tunnels included.
 const UNDER_WAY_MAX: usize = 1024;
+/// Seconds after which who found no room may come again.
+const RETRY: u32 = 10;
 /// Bytes of an answer's head.
 const HEAD_MAX: usize = 64 << 10;
 /// What is handed on. What a request says of itself is nothing to give back to scripts (TRACE), and nobody has tunnels made (CONNECT).
@@ -96,10 +98,7 @@ impl<H: Handler> Handler for Proxied<H> {
             return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too long");
         }
         let Ok(turn) = self.turns.clone().try_acquire_owned() else {
-            let mut full =
-                refuse(StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way; try again in a while");
-            full.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
-            return full;
+            return busy("too many requests are under way; try again in a while", RETRY);
         };
         let path = request.uri().path().to_owned();
         Box::pin(self.pass(route, &target, request, from, turn)).await.unwrap_or_else(|error| {

@@ -9,7 +9,7 @@
 //! | `/announce`, `/scrape` | the tracker |
 //! | `/~/items`, `/~/events` | the list for programs, and what changes ([`feed`]) |
 //! | `/~/mirrors` | where mirrors say what they have (POST) |
-//! | `/~/...` | the page's style, its script, its peers as JSON, and folders as their torrents call them |
+//! | `/~/...` | the page's style, its script, its peers and servers as JSON, and folders as their torrents call them |
 //!
 //! A path is decoded once and then looked up among the names that are shared: there is no way from a path to any other
 //! file.
@@ -28,7 +28,6 @@ mod watch;
 
 use crate::accept;
 use crate::answer;
-use crate::body;
 use crate::catalogue::{self, Facts, REGISTRATION_MAX};
 use crate::content::{Content, ContentError};
 use crate::hops;
@@ -36,7 +35,7 @@ use crate::item::Item;
 use crate::link;
 use crate::live::{Live, Swarm, masked};
 use crate::mirrors::{self, Mirrors};
-use crate::pace::Pace;
+use crate::pace::{Late, Pace};
 use crate::page;
 use axum::body::Body;
 use axum::extract::Request;
@@ -488,21 +487,18 @@ impl Site {
             return answer::refuse(StatusCode::FORBIDDEN, &why);
         }
         let Ok(_place) = self.registering.try_acquire() else {
-            return plain::busy("too many mirrors register at once; come again");
+            return answer::busy("too many mirrors register at once; come again", plain::RETRY);
         };
         let (mut text, mut pace) = (Vec::new(), Pace::new(REGISTRATION_WAIT));
         loop {
-            match tokio::time::timeout(pace.wait(), body::part(&mut body)).await {
-                Ok(Ok(Some(part))) if text.len() + part.len() <= REGISTRATION_MAX => {
-                    pace.took(part.len());
-                    text.extend_from_slice(&part);
-                }
-                Ok(Ok(Some(_))) => {
+            match pace.next(&mut body).await {
+                Ok(Some(part)) if text.len() + part.len() <= REGISTRATION_MAX => text.extend_from_slice(&part),
+                Ok(Some(_)) => {
                     return answer::refuse(StatusCode::PAYLOAD_TOO_LARGE, "this is too much to register");
                 }
-                Ok(Ok(None)) => break,
-                Ok(Err(_)) => return answer::refuse(StatusCode::BAD_REQUEST, "the body breaks off"),
-                Err(_) => return answer::refuse(StatusCode::REQUEST_TIMEOUT, "the body does not come"),
+                Ok(None) => break,
+                Err(Late::Broken(_)) => return answer::refuse(StatusCode::BAD_REQUEST, "the body breaks off"),
+                Err(Late::Slow) => return answer::refuse(StatusCode::REQUEST_TIMEOUT, "the body does not come"),
             }
         }
         let told = match serde_json::from_slice(&text) {

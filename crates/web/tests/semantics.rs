@@ -285,7 +285,7 @@ async fn other_schemes() {
     }
 }
 
-// RFC 9110 7.8: no protocol is switched to
+// RFC 9110 7.8: no protocol is switched to that nobody named in Upgrade
 #[tokio::test]
 async fn upgrades_are_not_taken() {
     let yard = Yard::new().await;

@@ -4,8 +4,8 @@ use super::path::Place;
 use super::{Trouble, version};
 use crate::answer;
 use crate::beneath::Root;
-use crate::body::part;
 use crate::conditions::{self, Version};
+use crate::pace::{Late, Pace};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 
 /// Bytes collected before they are written.
 const CHUNK: usize = 128 << 10;
-/// Time in which a client must send some of what it announced.
+/// Time in which a client must send some of what it announced; on average it has a rate to keep besides.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Folders that are made for one file.
 const DEPTH_MAX: usize = 64;
@@ -105,13 +105,12 @@ impl Writing {
     /// Takes the body in.
     async fn receive<'a>(&self, mut draft: Draft<'a>, mut body: Body) -> Result<Draft<'a>, Box<Response>> {
         let refuse = |status, why| Box::new(answer::refuse(status, why));
-        let (mut waiting, mut all) = (Vec::new(), 0);
+        let (mut waiting, mut all, mut pace) = (Vec::new(), 0, Pace::new(PATIENCE));
         loop {
-            let next = match tokio::time::timeout(PATIENCE, part(&mut body)).await {
-                Ok(Ok(next)) => next,
-                Ok(Err(_)) => return Err(refuse(StatusCode::BAD_REQUEST, "the file did not arrive whole")),
-                Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the file stopped arriving")),
-            };
+            let next = pace.next(&mut body).await.map_err(|late| match late {
+                Late::Broken(_) => refuse(StatusCode::BAD_REQUEST, "the file did not arrive whole"),
+                Late::Slow => refuse(StatusCode::REQUEST_TIMEOUT, "the file comes too slowly, or not at all"),
+            })?;
             let end = next.is_none();
             if let Some(bytes) = next {
                 all += bytes.len() as u64;
@@ -280,4 +279,29 @@ fn trouble(error: io::Error) -> Box<Response> {
         Some(Errno::ROFS) => answer::refuse(StatusCode::FORBIDDEN, "this can't be written here"),
         _ => Trouble::from(error).into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Bytes;
+    use futures_util::{StreamExt as _, stream};
+
+    #[tokio::test(start_paused = true)]
+    async fn files_that_trickle_in_are_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, writing) = (Root::new(dir.path()).unwrap(), Writing::new(1 << 20));
+        let place = Place::parse("/new/file").unwrap();
+        // Never silent for long.
+        let put = async |bytes: usize| {
+            let parts = stream::iter(0..20).then(move |_| async move {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                Ok::<_, io::Error>(Bytes::from(vec![0; bytes]))
+            });
+            writing.put(&root, &place, &HeaderMap::new(), Body::from_stream(parts)).await.status()
+        };
+        assert_eq!(put(1).await, StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left of it");
+        assert_eq!(put(10 << 10).await, StatusCode::CREATED);
+    }
 }

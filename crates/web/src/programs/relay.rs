@@ -32,37 +32,27 @@ pub(super) fn page(
         match output.next().now_or_never() {
             Some(Some(Ok(bytes))) => first.extend_from_slice(&bytes),
             Some(None) if said.is_none_or(|said| said == first.len() as u64) => return Body::from(first),
-            Some(Some(Err(error))) => return relayed(name, first, Some(error), None, patience, room),
-            Some(None) => return relayed(name, first, None, None, patience, room),
+            Some(Some(Err(error))) => {
+                output = Box::pin(stream::iter([Err(error)]));
+                break;
+            }
+            Some(None) => {
+                output = Box::pin(stream::empty());
+                break;
+            }
             None => break,
         }
     }
-    relayed(name, first, None, Some(output), patience, room)
+    relayed(name, first, output, patience, room)
 }
 
 /// The same, where it is not known how long it is, or where that is not what was said.
-fn relayed(
-    name: &str,
-    first: Vec<u8>,
-    error: Option<io::Error>,
-    output: Option<Output>,
-    patience: Duration,
-    room: Room,
-) -> Body {
+fn relayed(name: &str, first: Vec<u8>, output: Output, patience: Duration, room: Room) -> Body {
     let (parts, taken) = mpsc::channel(PARTS_MAX);
     if !first.is_empty() {
         let _ = parts.try_send(Ok(first.into()));
     }
-    match (error, output) {
-        (Some(error), _) => {
-            breaks_off(name, &error);
-            let _ = parts.try_send(Err(error));
-        }
-        (None, Some(output)) => {
-            drop(tokio::spawn(Pump { name: name.to_owned(), parts, spool: Spool::new(room), patience }.run(output)))
-        }
-        (None, None) => {}
-    }
+    tokio::spawn(Pump { name: name.to_owned(), parts, spool: Spool::new(room), patience }.run(output));
     Body::from_stream(stream::unfold(taken, async |mut taken| Some((taken.recv().await?, taken))))
 }
 

@@ -3,8 +3,7 @@
 
 use super::spool::{Refused, Room, Spool};
 use super::{ProgramError, ProgramLimits};
-use crate::body::part;
-use crate::pace::Pace;
+use crate::pace::{Late, Pace};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use futures_util::stream;
@@ -64,8 +63,7 @@ async fn collect_up_to(
             return Err(ProgramError::Large(limits.body));
         }
         waiting.extend_from_slice(&bytes);
-        let full = waiting.len() >= IN_MEMORY_MAX;
-        if full || (end || length >= whole) && spool.size() > 0 && !waiting.is_empty() {
+        if waiting.len() >= IN_MEMORY_MAX {
             spool.put(std::mem::take(&mut waiting).into()).await.map_err(|refused| match refused {
                 Refused::Full(_) => ProgramError::Busy,
                 Refused::Broken(error) => ProgramError::Spool(error),
@@ -118,19 +116,16 @@ impl Rest {
 }
 
 async fn next(body: &mut Body, pace: &mut Pace) -> Result<Option<Bytes>, ProgramError> {
-    match tokio::time::timeout(pace.wait(), part(body)).await {
-        Ok(Ok(bytes)) => {
-            pace.took(bytes.as_ref().map_or(0, Bytes::len));
-            Ok(bytes)
-        }
-        Ok(Err(error)) => Err(ProgramError::Body(error.to_string())),
-        Err(_) => Err(ProgramError::Slow),
-    }
+    pace.next(body).await.map_err(|late| match late {
+        Late::Broken(error) => ProgramError::Body(error.to_string()),
+        Late::Slow => ProgramError::Slow,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::part;
     use axum::http::HeaderValue;
     use futures_util::StreamExt as _;
     use std::time::Duration;

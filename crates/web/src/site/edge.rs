@@ -158,9 +158,7 @@ impl Site {
         }
         if !edge.has_original() {
             let why = "it is not here yet, and the server that has it does not answer; ask again later";
-            let mut response = answer::refuse(StatusCode::SERVICE_UNAVAILABLE, why);
-            plain::retry(&mut response);
-            return Some(response);
+            return Some(answer::busy(why, plain::RETRY));
         }
         // From there nobody is sent back.
         let query = if asker.download { "?download=here" } else { "?here" };

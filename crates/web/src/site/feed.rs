@@ -32,6 +32,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 /// Listeners at once, in all and of one address; further ones come again later.
 const LISTENERS_MAX: usize = 256;
 const OF_ONE_MAX: usize = 32;
+/// Seconds after which they may.
+const RETRY: u32 = 10;
 /// Events that are remembered for those who come back.
 const RECENT_MAX: usize = 1024;
 /// Time without an event after which a listener hears that we are still here.
@@ -125,7 +127,7 @@ impl Feed {
     /// The stream for somebody who asked with these headers.
     pub(super) fn listen(&self, slots: &Slots, headers: &HeaderMap, from: IpAddr) -> Response {
         let Some(place) = Place::new(self, from.to_canonical()) else {
-            return answer::refuse(StatusCode::SERVICE_UNAVAILABLE, "too many are listening; come again later");
+            return answer::busy("too many are listening; come again later", RETRY);
         };
         let seen = headers.get(LAST_EVENT_ID).and_then(|v| v.to_str().ok()).and_then(|id| {
             let (run, at) = id.rsplit_once('-')?;
@@ -329,7 +331,9 @@ mod tests {
         assert!(heard(feed.listen(&slots, &since(&format!("{run}-1")), HERE), "\n\n").await.starts_with("id: "));
         let all: Vec<_> = (0..LISTENERS_MAX).map(|_| feed.listen(&slots, &HeaderMap::new(), HERE)).collect();
         assert!(all.iter().all(|r| r.status() == 200));
-        assert_eq!(feed.listen(&slots, &HeaderMap::new(), HERE).status(), 503);
+        let full = feed.listen(&slots, &HeaderMap::new(), HERE);
+        assert_eq!(full.status(), 503);
+        assert!(full.headers().contains_key("retry-after"), "and they are told when to come again");
         drop(all);
         let elsewhere = "192.0.2.1".parse().unwrap();
         let all: Vec<_> =

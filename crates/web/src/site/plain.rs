@@ -7,33 +7,18 @@ use crate::answer;
 use crate::beneath::{open_fenced, open_file};
 use crate::body::Source;
 use crate::folder::version;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// Seconds after which who wants the torrent may ask again.
-const RETRY: u32 = 2;
+pub(super) const RETRY: u32 = 2;
 
 /// What has to wait for the torrent.
 pub(super) fn later(name: &str) -> Response {
     let why = format!("the torrent of {name} is being made; ask again in some seconds");
-    let mut response = answer::refuse(StatusCode::SERVICE_UNAVAILABLE, &why);
-    retry(&mut response);
-    response
-}
-
-/// There is no room for this now.
-pub(super) fn busy(why: &str) -> Response {
-    let mut response = answer::refuse(StatusCode::SERVICE_UNAVAILABLE, why);
-    retry(&mut response);
-    response
-}
-
-/// Says when to ask again.
-pub(super) fn retry(response: &mut Response) {
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer::busy(&why, RETRY)
 }
 
 /// The bytes of a file, or of the file at `path` in a folder. What was found beneath `fence` stays there, whatever became of it since.

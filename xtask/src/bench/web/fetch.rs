@@ -44,7 +44,7 @@ pub(in super::super) enum Fetch {
     FourAria2,
 }
 
-/// All of them.
+/// From one.
 pub(in super::super) const ONE: &[Fetch] = &[Fetch::Ours, Fetch::Curl];
 /// From four.
 pub(in super::super) const FOUR: &[Fetch] = &[Fetch::Four, Fetch::FourLessOne, Fetch::Split, Fetch::FourAria2];
