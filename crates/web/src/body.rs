@@ -1,8 +1,9 @@
 //! Bodies that are read while they are sent: bytes of a source, and words between them.
 
 use crate::promise::{self, Outbox};
-use axum::body::{Body, Bytes, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody};
 use futures_util::stream;
+use http_body::{Frame, SizeHint};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,6 +14,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 /// Bytes read from disk at once, by a thread that may block.
 const CHUNK: u64 = 512 << 10;
@@ -216,6 +218,43 @@ pub(crate) fn take(left: &mut VecDeque<Segment>, most: u64) -> Option<Segment> {
             Some(Segment::Range(range.start..middle))
         }
         segment => Some(segment),
+    }
+}
+
+/// Who is there as long as a body is sent.
+pub(crate) trait Keeper: Send + Unpin + 'static {
+    /// So many bytes go out.
+    fn sent(&mut self, _bytes: usize) {}
+}
+
+/// The same body, with a keeper.
+pub(crate) fn kept(body: Body, keeper: impl Keeper) -> Body {
+    Body::new(Kept { body, keeper })
+}
+
+struct Kept<K> {
+    body: Body,
+    keeper: K,
+}
+
+impl<K: Keeper> HttpBody for Kept<K> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.keeper.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

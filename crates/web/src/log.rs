@@ -6,19 +6,16 @@
 //! lines are dropped and counted, and nobody waits.
 
 use crate::auth::User;
+use crate::body::{self, Keeper};
 use crate::date;
-use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, Version};
 use axum::response::Response;
-use http_body::{Frame, SizeHint};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -123,7 +120,7 @@ impl Entry {
     pub(crate) fn watch(mut self, response: Response) -> Response {
         self.status = response.status().as_u16();
         self.user = response.extensions().get().cloned();
-        response.map(|body| Body::new(Counted { body, entry: self }))
+        response.map(|body| body::kept(body, self))
     }
 }
 
@@ -147,29 +144,9 @@ impl Drop for Entry {
     }
 }
 
-struct Counted {
-    body: Body,
-    entry: Entry,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.entry.bytes += frame.data_ref().map_or(0, |d| d.len() as u64);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl Keeper for Entry {
+    fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
     }
 }
 
@@ -213,6 +190,7 @@ fn floor(text: &str, max: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
 
     /// What a test can read while the log writes.
     #[derive(Clone, Default)]

@@ -18,10 +18,11 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 const UP: Duration = Duration::from_secs(20);
 
-/// A copy of an example, since it writes beside itself.
+/// A copy of an example, since it writes beside itself, without what it wrote when somebody tried it by hand.
 fn copy(place: &Place, name: &str) -> Result<PathBuf> {
     let to = place.folder.join(name);
     run(Command::new("cp").arg("-r").arg(place::source(&format!("../examples/{name}"))).arg(&to))?;
+    run(Command::new("find").arg(&to).args(["-path", "*/.data/*", "!", "-name", ".gitignore", "-delete"]))?;
     Ok(to)
 }
 

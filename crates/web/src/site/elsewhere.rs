@@ -4,18 +4,16 @@
 //! live and have this version: so nobody is sent in a circle.
 
 use super::Site;
+use crate::body::{self, Keeper};
 use crate::item::Item;
 use crate::mirrors;
 use crate::promise::Outbox;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Body;
 use axum::http::{HeaderMap, Response as HttpResponse, StatusCode, header};
 use axum::response::Response;
-use http_body::{Frame, SizeHint};
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Who asks, as far as that matters for where it is answered.
@@ -64,7 +62,7 @@ impl Site {
     pub(super) fn counted(&self, response: Response) -> Response {
         self.downloads.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.downloads.clone());
-        response.map(|body| Body::new(Counted { body, _place: place }))
+        response.map(|body| body::kept(body, place))
     }
 
     /// Downloads now.
@@ -91,24 +89,4 @@ impl Drop for Place {
     }
 }
 
-struct Counted {
-    body: Body,
-    _place: Place,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+impl Keeper for Place {}
