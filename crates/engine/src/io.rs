@@ -189,6 +189,8 @@ pub enum Output<P> {
         offset: u64,
         /// How many they are.
         len: u64,
+        /// How many may be read at once.
+        credit: u64,
     },
     /// A job for the disk. Jobs of one torrent are given, and begun, in order.
     Disk {

@@ -211,6 +211,11 @@ impl<P: Payload> Part<P> {
         self.shard.torrent(torrent).and_then(|t| t.have().cloned())
     }
 
+    /// More would be read now, but for the download limit.
+    pub fn waits_for_limit(&self) -> bool {
+        self.shard.waits_for_limit()
+    }
+
     /// Connections: of the shard, and those that the gate thinks all shards have.
     pub(crate) fn connections(&self) -> (usize, usize) {
         (self.shard.connections(), self.gate.gate.as_ref().map_or(0, |gate| gate.handed_over()))

@@ -11,7 +11,7 @@ mod pace;
 mod trackers;
 
 use crate::letter::{Adopted, Letter, ToGate, ToShard, Way};
-use crate::{AddTorrent, CREDIT, Command, Config, Output, STREAMS, TorrentEvent};
+use crate::{AddTorrent, Command, Config, Output, STREAMS, TorrentEvent};
 use base::{ConnId, Instant, JobId, Payload, Rng, ShardIndex, TorrentId};
 use credit::Credits;
 use desk::{Desk, Sent};
@@ -204,6 +204,11 @@ impl<P: Payload> Shard<P> {
         self.credits.len()
     }
 
+    /// More would be read now, but for the limit.
+    pub(crate) fn waits_for_limit(&self) -> bool {
+        self.credits.waits_for_limit()
+    }
+
     /// Bytes of a connection; those of one that is closed already are nobody's.
     pub(crate) fn received(&mut self, now: Instant, conn: ConnId, data: P) {
         let Some(id) = self.owner(conn) else { return };
@@ -336,6 +341,7 @@ impl<P: Payload> Shard<P> {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let from = self.index;
         let to_gate = |what| Output::Letter(Letter::ToGate { from, what });
+        let mut streams = false;
         loop {
             while let Some(output) = entry.torrent.poll() {
                 let out = match output {
@@ -352,8 +358,9 @@ impl<P: Payload> Shard<P> {
                     }
                     swarm::Output::Stream { stream, source, offset, len } => {
                         let conn = stream_conn(id, stream);
-                        self.credits.open(conn, id, CREDIT);
-                        Output::Stream { conn, torrent: id, source, offset, len }
+                        let credit = self.credits.begin(conn, id);
+                        streams = true;
+                        Output::Stream { conn, torrent: id, source, offset, len, credit }
                     }
                     swarm::Output::EndStream { stream } => {
                         let conn = stream_conn(id, stream);
@@ -426,6 +433,9 @@ impl<P: Payload> Shard<P> {
                 self.timers.insert((at, id));
             }
             entry.timer = at;
+        }
+        if streams {
+            self.grant();
         }
     }
 

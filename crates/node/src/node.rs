@@ -325,15 +325,20 @@ impl Node {
         let mut totals = Totals::default();
         for ids in self.inner.loops.by_shard(self.torrents()) {
             let sum = move |engine: &Part<crate::Rope>, now, ids: &[TorrentId]| {
-                ids.iter().filter_map(|id| engine.status(now, *id)).fold(Totals::default(), |sum, status| Totals {
+                let none = Totals { limited: engine.waits_for_limit(), ..Totals::default() };
+                ids.iter().filter_map(|id| engine.status(now, *id)).fold(none, |sum, status| Totals {
                     peers: sum.peers + status.peers,
+                    rate_down: sum.rate_down + status.rate_down,
                     rate_up: sum.rate_up + status.rate_up,
                     uploaded: sum.uploaded + status.uploaded,
+                    ..sum
                 })
             };
             let Some(first) = ids.first().copied() else { continue };
             let part = self.ask(first, move |engine, now| sum(engine, now, &ids)).await.unwrap_or_default();
             totals.peers += part.peers;
+            totals.rate_down += part.rate_down;
+            totals.limited |= part.limited;
             totals.rate_up += part.rate_up;
             totals.uploaded += part.uploaded;
         }

@@ -59,7 +59,9 @@ pub enum StateError {
     #[error("can't use the data folder {0}: {1}")]
     Folder(PathBuf, std::io::Error),
     /// Another node uses it.
-    #[error("another node uses the data folder {0}; choose another one with --data-dir")]
+    #[error(
+        "another shoal, which still runs, uses the data folder {0}; end that, or choose another folder with --data-dir"
+    )]
     Locked(PathBuf),
     /// The database can't be read or written.
     #[error("can't use the state in {0}: {1}")]

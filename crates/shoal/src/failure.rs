@@ -1,6 +1,8 @@
 //! How a command ends: the exit codes, and errors in one line.
 
 use crate::say::printable;
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue};
 use std::process::ExitCode;
 
 /// Why a command did not end well.
@@ -67,7 +69,17 @@ fn chain(error: &anyhow::Error) -> String {
 }
 
 /// What clap says of a wrong command line, in one line.
-pub fn usage_line(error: &clap::Error) -> String {
+pub fn usage_line(mut error: clap::Error) -> String {
+    if let Some(ContextValue::Strings(names)) = error.get(ContextKind::SuggestedSubcommand) {
+        // What is not built yet is no help.
+        let command = crate::args::Cli::command();
+        let built = |name: &&String| command.find_subcommand(name).is_none_or(|sub| !sub.is_hide_set());
+        let names: Vec<String> = names.iter().filter(built).cloned().collect();
+        error.remove(ContextKind::SuggestedSubcommand);
+        if !names.is_empty() {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
+        }
+    }
     let text = error.to_string();
     let told: Vec<&str> = text
         .lines()
@@ -96,11 +108,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_one_line() {
-        let line = |args: &str| usage_line(&Cli::try_parse_from(args.split(' ')).unwrap_err());
+        let line = |args: &str| usage_line(Cli::try_parse_from(args.split(' ')).unwrap_err());
         assert_eq!(
             line("shoal get x --limit-down 20Mb"),
             "invalid value '20Mb' for '--limit-down <RATE>': \"Mb\" may mean bits or bytes; write MB for bytes or Mbit for bits; see --help"
         );
+        let said = line("shoal serv");
+        assert!(said.contains("'serve'") && !said.contains("'search'"), "{said}");
         for args in
             ["shoal", "shoal gte", "shoal get", "shoal get x --sed", "shoal seed x", "shoal get x --encryption y"]
         {

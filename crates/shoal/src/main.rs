@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             if !e.use_stderr() || e.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 e.exit();
             }
-            Failure::Usage(failure::usage_line(&e))
+            Failure::Usage(failure::usage_line(e))
         })
     });
     match cli.and_then(commands::run) {

@@ -80,6 +80,9 @@ pub use together::together;
 
 /// Finds out what `text` is, and reads it. A Metalink may name several files.
 pub async fn find(client: &Web, text: &str) -> anyhow::Result<Vec<Source>> {
+    if text.is_empty() {
+        bail!("a SOURCE is empty: name a link, a magnet or a file");
+    }
     if is_magnet(text) {
         return Ok(vec![Source::here(What::Magnet(Box::new(magnet(text)?)))]);
     }

@@ -135,7 +135,14 @@ fn errors_of_the_user_are_one_line_and_exit_1() {
         (&["share", "missing"], &["missing"]),
         (&["share", "tree", "--http", &taken, "--listen", "127.0.0.1:0"], &["can't listen", &taken]),
         (&["get", "t.torrent", "--listen", &taken], &["can't listen", &taken]),
-        (&["tracker", "--http", &taken], &["can't listen", &taken]),
+        (&["tracker", "--http", &taken], &["can't listen", &taken, "another program uses the port"]),
+        (&["serve", "tree", "--listen", "192.0.2.1:0"], &["can't listen", "192.0.2.1", "no address of this machine"]),
+        (
+            &["get", "t.torrent", "--listen", "192.0.2.1:0"],
+            &["can't listen", "192.0.2.1", "no address of this machine"],
+        ),
+        (&["get", ""], &["SOURCE is empty"]),
+        (&["get", "t.torrent", "--select", "*.none"], &["no file of tree matches"]),
         (&["tracker", "--http", "127.0.0.1:0", "--allow", "missing"], &["missing"]),
     ] {
         place.fails(1, args, words);
@@ -158,6 +165,9 @@ fn wrong_usage_is_one_line_and_exits_2() {
         (&["share", "x", "--public", "ftp://x"], &["--public"]),
         (&["torrent", "create", "x", "--tracker", "nonsense"], &["--tracker", "nonsense"]),
         (&["mirror"], &["ORIGIN"]),
+        (&["serve", ".", "--listen", "8080"], &["--listen", "127.0.0.1:8080", ":8080"]),
+        (&["serve", ".", "--listen", "example.com:80"], &["--listen", "an address of this machine"]),
+        (&["serve", ".", "--threads", "0"], &["--threads", "0"]),
         (&["serve", ".", "--share", "--cgi", "php=php-cgi"], &["--share", "--cgi"]),
         (&["serve", ".", "--share", "--auth", "f"], &["--share", "--auth"]),
         (&["serve", ".", "--public", "http://h"], &["--share"]),

@@ -95,6 +95,36 @@ fn when_no_server_is_left_it_ends_and_names_them() {
 }
 
 #[test]
+fn who_can_not_answer_now_is_asked_again() {
+    for (n, busy) in
+        [Reply::status(503), Reply::status(502), Reply::status(429).with("Retry-After", "1")].into_iter().enumerate()
+    {
+        let asked = AtomicUsize::new(0);
+        let site = Site::open(move |ask| match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => busy.clone(),
+            _ => Reply::ranged(ask, &bytes(100_000), None),
+        });
+        let place = Place::new();
+        let done = place.json(&[GET, &[&site.url("/x")]].concat());
+        assert!(done["event"] == "complete" && fs::read(place.path("out/x")).unwrap() == bytes(100_000), "{n}: {done}");
+    }
+    // Who says that it takes longer than anybody would wait is believed.
+    let site = Site::open(|_| Reply::status(503).with("Retry-After", "500"));
+    let place = Place::new();
+    let said = fails(&place, &[GET, &[&site.url("/x")]].concat());
+    assert!(said.contains("503") && site.asked().len() == 1, "{said}");
+    assert!(!place.path("out").exists(), "a folder was made for nothing");
+}
+
+#[test]
+fn a_selection_that_no_file_matches_is_told_of_plain_files_too() {
+    let site = Site::open(|ask| Reply::ranged(ask, &bytes(100_000), None));
+    let place = Place::new();
+    let said = fails(&place, &[GET, &[&site.url("/x"), "--select", "*.none"]].concat());
+    assert!(said.contains("no file of x matches; it is one file"), "{said}");
+}
+
+#[test]
 fn two_of_one_name_and_files_in_one_folder() {
     let site =
         Site::open(|ask| Reply::ranged(ask, &bytes(if ask.path.starts_with("/a") { 90_000 } else { 80_000 }), None));

@@ -24,6 +24,8 @@ pub struct TorrentStatus {
     pub uploaded: u64,
     /// Payload bytes received twice, unasked or rotten.
     pub wasted: u64,
+    /// The rotten ones among them.
+    pub rotten: u64,
     /// Payload bytes a second, in and out.
     pub rate_down: u64,
     /// Payload bytes a second out.

@@ -1,6 +1,7 @@
 //! Reading by credit: what may still be read from each connection, within the download limit and the disk's pace.
 
 use super::lease::Lease;
+use crate::CREDIT;
 use base::{ConnId, ConnMap, TorrentId};
 use std::collections::BTreeSet;
 
@@ -14,6 +15,8 @@ const WINDOW_LIMITED_MIN: u64 = 4 << 10;
 struct Line {
     torrent: TorrentId,
     left: u64,
+    /// Bytes that were granted in all.
+    lent: u64,
 }
 
 /// The connections of a shard, and what may be read from each.
@@ -51,9 +54,18 @@ impl Credits {
         }
     }
 
+    /// A connection, of which `left` bytes may be read already.
     pub(crate) fn open(&mut self, conn: ConnId, torrent: TorrentId, left: u64) {
-        self.lines.insert(conn, Line { torrent, left });
+        self.lines.insert(conn, Line { torrent, left, lent: 0 });
         self.used(conn, 0);
+    }
+
+    /// A stream, which we open ourselves; and how much of it may be read at once. Within a limit there may be many short
+    /// ones: each waits its turn.
+    pub(crate) fn begin(&mut self, conn: ConnId, torrent: TorrentId) -> u64 {
+        let left = if self.limit.is_some() { 0 } else { CREDIT };
+        self.open(conn, torrent, left);
+        left
     }
 
     /// The torrent of a connection.
@@ -66,10 +78,12 @@ impl Credits {
         self.lines.len()
     }
 
-    /// True if there was such a connection.
+    /// True if there was such a connection. What was not read of it may be read from others.
     pub(crate) fn close(&mut self, conn: ConnId) -> bool {
         self.waiting.remove(&conn);
-        self.lines.remove(conn).is_some()
+        let line = self.lines.remove(conn);
+        self.lease.give_back(line.map_or(0, |line| line.left.min(line.lent)));
+        line.is_some()
     }
 
     /// Bytes were read.
@@ -98,6 +112,11 @@ impl Credits {
         self.lease.must_ask()
     }
 
+    /// More would be read now, but for the limit.
+    pub(crate) fn waits_for_limit(&self) -> bool {
+        !self.waiting.is_empty() && self.lease.is_wanting()
+    }
+
     /// What is granted now: in turn, as far as limit and disk allow.
     pub(crate) fn grant(&mut self) -> Vec<(ConnId, u64)> {
         let mut granted = Vec::new();
@@ -117,6 +136,7 @@ impl Credits {
             let bytes = want.min(self.lease.left());
             self.lease.take(bytes);
             line.left += bytes;
+            line.lent += bytes;
             if line.left > window / 2 {
                 self.waiting.remove(&conn);
             }
@@ -166,7 +186,9 @@ mod tests {
         let (mut sums, mut lent) = ([0; 4], 0);
         for _ in 0..250 {
             assert!(c.grant().is_empty() && c.must_ask() && !c.must_ask(), "asked for once");
+            assert!(c.waits_for_limit());
             c.lend(4096);
+            assert!(!c.waits_for_limit());
             lent += 4096;
             for (conn, bytes) in c.grant() {
                 sums[conn.index()] += bytes;
@@ -175,5 +197,27 @@ mod tests {
         }
         assert_eq!(sums.iter().sum::<u64>(), lent);
         assert!(sums.iter().all(|s| (200_000..320_000).contains(s)), "{sums:?}");
+    }
+
+    #[test]
+    fn a_limit_is_kept_however_many_come_and_go() {
+        let mut c = Credits::new(Some(100_000), 1000);
+        let (mut read, mut lent) = (0, 0);
+        for i in 0..1_000 {
+            let conn = ConnId(i);
+            let mut may = c.begin(conn, T);
+            may += c.grant().iter().map(|(_, bytes)| bytes).sum::<u64>();
+            if c.must_ask() {
+                c.lend(4096);
+                lent += 4096;
+                may += c.grant().iter().map(|(_, bytes)| bytes).sum::<u64>();
+            }
+            // Some are read as far as may be, of others next to nothing.
+            let bytes = if i % 3 == 0 { may } else { 10 };
+            c.used(conn, bytes);
+            read += bytes;
+            assert!(c.close(conn) && bytes <= may);
+        }
+        assert!((read..=read + 8192).contains(&lent), "{read} were read, and {lent} lent");
     }
 }

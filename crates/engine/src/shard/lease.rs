@@ -42,11 +42,18 @@ impl Lease {
         }
     }
 
+    /// Bytes were taken, and not moved after all.
+    pub(crate) fn give_back(&mut self, bytes: u64) {
+        if self.limited {
+            let paid = self.debt.min(bytes);
+            self.debt -= paid;
+            self.left = self.left.saturating_add(bytes - paid);
+        }
+    }
+
     /// The gate has lent more.
     pub(crate) fn lend(&mut self, bytes: u64) {
-        let paid = self.debt.min(bytes);
-        self.debt -= paid;
-        self.left = self.left.saturating_add(bytes - paid);
+        self.give_back(bytes);
         self.state = if self.debt > 0 { State::Wishing } else { State::Content };
     }
 
@@ -55,6 +62,11 @@ impl Lease {
         if self.state == State::Content {
             self.state = State::Wishing;
         }
+    }
+
+    /// More would be moved if there were any.
+    pub(crate) fn is_wanting(&self) -> bool {
+        self.state != State::Content
     }
 
     /// True once for each wish: the gate has to be asked now.

@@ -238,8 +238,8 @@ impl Driver {
                         tap.open(bytes);
                     }
                 }
-                Output::Stream { conn, torrent, source, offset, len } => {
-                    let tap = Tap::new(engine::CREDIT);
+                Output::Stream { conn, torrent, source, offset, len, credit } => {
+                    let tap = Tap::new(credit);
                     self.taps.insert(conn, tap.clone());
                     let errand = Errand { conn, offset, len, tap, inbox: self.inbox.clone() };
                     self.tell(News::Stream { torrent, source, errand });

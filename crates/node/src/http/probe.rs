@@ -12,8 +12,8 @@ use std::time::Duration;
 /// Bytes of the beginning that are asked for: enough to tell what it is.
 const BEGINNING: u64 = 16 << 10;
 
-/// A server that says when it will have time is asked again so often, if that is within this time.
-const BUSY_TRIES: usize = 3;
+/// A server that can't answer now is asked again so often: when it says, if that is within this time, or in a second, doubled each time.
+const BUSY_TRIES: u32 = 3;
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// What is at a URL.
@@ -51,8 +51,8 @@ pub async fn probe(web: &Web, url: &str, named_by: NamedBy) -> Result<Probe, Web
     wanted.insert(HeaderName::from_static("want-digest"), HeaderValue::from_static("SHA-256"));
     let ask = |range| web.ask(Request { named_by, range, headers: wanted.clone(), ..Request::get(url) });
     let mut answer = ask(Some((0, BEGINNING - 1))).await?;
-    for _ in 0..BUSY_TRIES {
-        let Some(wait) = wait_of(&answer) else { break };
+    for tried in 0..BUSY_TRIES {
+        let Some(wait) = wait_of(&answer, tried) else { break };
         tokio::time::sleep(wait).await;
         answer = ask(Some((0, BEGINNING - 1))).await?;
     }
@@ -96,11 +96,16 @@ pub async fn probe(web: &Web, url: &str, named_by: NamedBy) -> Result<Probe, Web
     Ok(probe)
 }
 
-/// How long a server that has too much to do wants to be left alone, if that is not too long.
-fn wait_of(answer: &Response) -> Option<Duration> {
-    let busy = matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-    let seconds = headers::retry_after(answer.headers()).filter(|_| busy)?;
-    Some(Duration::from_secs(seconds.max(1))).filter(|wait| *wait <= BUSY_WAIT_MAX)
+/// How long to leave a server alone that can't answer now, if that is not too long.
+fn wait_of(answer: &Response, tried: u32) -> Option<Duration> {
+    let busy = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ];
+    let seconds = || headers::retry_after(answer.headers()).unwrap_or(1 << tried);
+    busy.contains(&answer.status()).then(|| Duration::from_secs(seconds().max(1))).filter(|wait| *wait <= BUSY_WAIT_MAX)
 }
 
 /// All of what is at a URL, if that is no more than `max` bytes; and how near the server is.

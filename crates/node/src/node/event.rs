@@ -92,6 +92,10 @@ pub struct Status {
 pub struct Totals {
     /// Peers connected.
     pub peers: u32,
+    /// Bytes a second received.
+    pub rate_down: u64,
+    /// More would be received now, but for the limit.
+    pub limited: bool,
     /// Bytes a second sent.
     pub rate_up: u64,
     /// Bytes sent in this run.

@@ -1,5 +1,6 @@
 //! The flags that have to do with mirrors, on both sides.
 
+use super::address;
 use crate::failure::Failure;
 use crate::units::Size;
 use clap::Args;
@@ -20,7 +21,7 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Listen here
-    #[arg(long, value_name = "ADDR:PORT", default_value_t = LISTEN)]
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = LISTEN, value_parser = address::listen)]
     pub listen: SocketAddr,
     /// Keep copies of so much at most; what nobody asked for longest makes room [default: what the disk holds]
     #[arg(long, value_name = "SIZE")]

@@ -3,6 +3,7 @@
 //! Commands of parts that are not built yet are known by name, so that they end with a clear sentence. Flags can also
 //! come from the environment and from a file: see [`crate::config`].
 
+mod address;
 mod logins;
 mod mirror;
 mod network;
@@ -66,7 +67,7 @@ pub enum Command {
     Share(ShareArgs),
     /// Seed data that a .torrent describes
     Seed(SeedArgs),
-    /// Fetch from a magnet, a .torrent or a link
+    /// Fetch from any link: of a page, a file, a magnet, a .torrent, a Metalink, a split manifest
     Get(GetArgs),
     /// Run a tracker by itself
     Tracker(TrackerArgs),

@@ -1,5 +1,6 @@
 //! The flags of every command that talks to peers.
 
+use super::address;
 use crate::failure::Failure;
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ const SHARDS_MAX: i64 = engine::Config::SHARDS_MAX as i64;
 #[command(next_help_heading = "Network")]
 pub struct NetworkArgs {
     /// Listen for peers here [default: all interfaces; get: any port, others: the first free from 6881]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address::listen)]
     pub listen: Option<SocketAddr>,
     /// Don't use the DHT
     #[arg(long)]

@@ -1,10 +1,11 @@
 //! The flags of the web server.
 
-use super::MirrorsArgs;
+use super::{MirrorsArgs, address};
 use crate::failure::Failure;
 use crate::units::{Size, Span};
 use clap::Args;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use web::{Address, ProgramLimits, Route};
 
@@ -21,7 +22,7 @@ pub struct ServeArgs {
     #[arg(default_value = ".")]
     pub dir: PathBuf,
     /// Listen here
-    #[arg(long, value_name = "ADDR:PORT", default_value_t = LISTEN)]
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = LISTEN, value_parser = address::listen)]
     pub listen: SocketAddr,
     /// Don't show what is in folders without an index page
     #[arg(long)]
@@ -40,7 +41,7 @@ pub struct ServeArgs {
     pub max_connections: usize,
     /// Threads that answer [default: one for each core]
     #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    pub threads: Option<NonZeroUsize>,
     /// Files with this extension are programs (CGI): run by PROGRAM, or where it is empty by themselves; may be repeated
     #[arg(long, value_name = "EXT=PROGRAM", value_parser = cgi, help_heading = "Programs")]
     pub cgi: Vec<Runner<Option<PathBuf>>>,
@@ -77,8 +78,9 @@ pub struct ServeArgs {
     /// The address to put into links, if others reach this machine by another one than where it listens
     #[arg(long, value_name = "URL", requires = "share", help_heading = "Sharing")]
     pub public: Option<String>,
-    /// Listen for peers here [default: the first free port from 6881 on all interfaces]
-    #[arg(long, value_name = "ADDR:PORT", requires = "share", help_heading = "Sharing")]
+    /// Listen for peers here [default: the first free port from 6881 on all interfaces; any port of this machine alone where --listen is
+    /// for this machine alone]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address::listen, requires = "share", help_heading = "Sharing")]
     pub peer_listen: Option<SocketAddr>,
     /// Mirrors of what is shared.
     #[command(flatten)]

@@ -8,7 +8,10 @@ use std::path::PathBuf;
 
 /// `shoal split`.
 #[derive(Args, Debug)]
-#[command(subcommand_negates_reqs = true)]
+#[command(
+    subcommand_negates_reqs = true,
+    override_usage = "shoal split [OPTIONS] <FILE> --across <TARGET>...\n       shoal split repair [OPTIONS] <MANIFEST>"
+)]
 pub struct SplitArgs {
     /// Something else than cutting a file.
     #[command(subcommand)]

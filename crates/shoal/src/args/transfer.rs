@@ -1,6 +1,6 @@
 //! The flags of `share`, `seed`, `get`, `tracker` and `lab`.
 
-use super::{LoginArgs, MirrorsArgs, NetworkArgs};
+use super::{LoginArgs, MirrorsArgs, NetworkArgs, address};
 use crate::failure::Failure;
 use crate::units::{Rate, Span};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
@@ -28,7 +28,7 @@ pub struct ShareArgs {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Serve pages, bytes and the tracker here [default: the first free port from 8080, on all interfaces]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address::listen)]
     pub http: Option<SocketAddr>,
     /// The address to put into links, if others reach this machine by another one than its own
     #[arg(long, value_name = "URL")]
@@ -89,7 +89,8 @@ pub struct SeedArgs {
 /// `shoal get`.
 #[derive(Args, Debug)]
 pub struct GetArgs {
-    /// Magnets, .torrent files, and links to them or to what is shared
+    /// What to fetch: the URL of any file, a link to what is shared, a magnet; or a .torrent, a Metalink or a split
+    /// manifest, each as a file or by its URL. Sources of the same content are fetched from together
     #[arg(required = true, value_name = "SOURCE")]
     pub sources: Vec<String>,
     /// Where to put it [default: the current folder]
@@ -156,10 +157,10 @@ impl GetArgs {
 #[derive(Args, Debug)]
 pub struct TrackerArgs {
     /// Answer HTTP announces here [default: port 6969 of all interfaces]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address::listen)]
     pub http: Option<SocketAddr>,
     /// Answer UDP announces here [default: the same port as HTTP]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address::listen)]
     pub udp: Option<SocketAddr>,
     /// Threads that answer
     #[arg(long, value_name = "N")]

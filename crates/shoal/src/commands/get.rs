@@ -74,7 +74,6 @@ fn tell(failure: &Failure, voice: Voice) {
 /// All that can fail before the node is there.
 async fn prepare(args: &GetArgs, voice: Voice) -> Result<Prepared, Failure> {
     let dir = args.output.clone().unwrap_or_else(|| PathBuf::from("."));
-    writable(&dir)?;
     let peers = session::peers(&args.peer).await?;
     let web = Web::with(args.logins.read()?);
     let (mut found, mut lost) = (Vec::new(), Vec::new());
@@ -93,6 +92,7 @@ async fn prepare(args: &GetArgs, voice: Voice) -> Result<Prepared, Failure> {
         lost.iter().for_each(|failure| tell(failure, voice));
         return Err(last);
     }
+    writable(&dir)?;
     // The others are fetched all the same.
     lost.iter().for_each(|failure| tell(failure, voice));
     Ok(Prepared { sources: source::together(found), lost: !lost.is_empty(), dir, peers })
@@ -147,8 +147,10 @@ async fn fetch(
             source::What::Plain(plain) => What::Plain(*plain),
             source::What::Endless { .. } => continue,
         };
-        if let What::Torrent(metainfo) = &what {
-            selection.check(&metainfo.info.layout)?;
+        match &what {
+            What::Torrent(metainfo) => selection.check(&metainfo.info.layout)?,
+            What::Plain(plain) => selection.check(&plain.plan.layout)?,
+            What::Magnet(_) => {}
         }
         let name = match &what {
             What::Torrent(metainfo) => metainfo.info.layout.name().to_owned(),
@@ -298,12 +300,16 @@ impl Transfers<'_> {
                 None if transfer.path.is_none() => {
                     transfer.progress(&status, self.voice, &self.shown);
                     if self.args.explain || self.voice.draws() {
-                        let (peers, servers, missing) = tokio::join!(
+                        let (peers, servers, missing, totals) = tokio::join!(
                             self.node.peers(transfer.id),
                             self.node.servers(transfer.id),
                             self.node.missing_piece(transfer.id),
+                            self.node.totals(),
                         );
-                        let limit = self.args.limit_down.map(|r| r.0);
+                        let binds = |limit: &u64| {
+                            totals.limited || totals.rate_down.saturating_mul(10) >= limit.saturating_mul(9)
+                        };
+                        let limit = self.args.limit_down.map(|r| r.0).filter(binds);
                         let labour = transfer.labour(&status);
                         let facts = explain::Facts {
                             status: &status,

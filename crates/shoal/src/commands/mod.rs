@@ -19,7 +19,7 @@ use crate::signals;
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use serde::Serialize;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -93,13 +93,14 @@ fn log(cli: &Cli) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("SHOAL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
 }
 
 /// Listens on `addr`; on both families where it is 0.0.0.0.
 async fn listen(addr: SocketAddr) -> anyhow::Result<Vec<tokio::net::TcpListener>> {
-    let failed = || format!("can't listen on {addr}; another program may use the port: try another, or port 0 for any");
-    let first = tokio::net::TcpListener::bind(addr).await.with_context(failed)?;
+    let bind = tokio::net::TcpListener::bind(addr).await;
+    let first = bind.map_err(|e| anyhow::anyhow!("can't listen on {addr}: {e}{}", hint(&e)))?;
     let mut all = vec![];
     if addr.ip() == std::net::Ipv4Addr::UNSPECIFIED {
         let port = first.local_addr()?.port();
@@ -108,6 +109,18 @@ async fn listen(addr: SocketAddr) -> anyhow::Result<Vec<tokio::net::TcpListener>
     }
     all.insert(0, first);
     Ok(all)
+}
+
+/// What to do about an address that can't be listened at.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program uses the port: try another, or port 0 for any",
+        io::ErrorKind::AddrNotAvailable => {
+            "; it is no address of this machine: try 127.0.0.1, or 0.0.0.0 for all it has"
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are for the administrator: try another",
+        _ => "; try another address or port",
+    }
 }
 
 fn tcp_v6_only(port: u16) -> io::Result<tokio::net::TcpListener> {

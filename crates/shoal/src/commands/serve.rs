@@ -3,12 +3,15 @@
 mod shared;
 
 use super::Listening;
+use super::share::own;
 use crate::args::{Global, ServeArgs};
 use crate::failure::Failure;
 use crate::say::{Voice, printable};
 use crate::signals;
 use anyhow::Context as _;
 use shared::Shared;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use web::{
@@ -41,11 +44,6 @@ pub async fn run(args: ServeArgs, global: &Global, voice: Voice) -> Result<(), F
         true => Some(Shared::open(&args, global, bound, voice).await?),
         false => None,
     };
-    voice.object(&match &shared {
-        Some(shared) => shared.listening(),
-        None => Listening { http: Some(bound), ..Listening::default() },
-    });
-    voice.result(&format!("{} is at http://{bound}/", printable(&args.dir.display().to_string())));
     let log = args.access_log.as_deref().map(|path| log(path, args.log_addresses)).transpose()?;
     let mut programs = Programs::new(
         &args.dir,
@@ -56,14 +54,19 @@ pub async fn run(args: ServeArgs, global: &Global, voice: Voice) -> Result<(), F
     args.fastcgi.into_iter().for_each(|runner| programs.fastcgi(&runner.extension, runner.by));
     programs.listens_on(bound.port());
     args.env.iter().for_each(|(name, value)| programs.variable(name, value));
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let limits =
-        Limits { threads: threads.clamp(1, THREADS_MAX), connections: args.max_connections, ..Limits::default() };
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let limits = Limits { threads: threads.min(THREADS_MAX), connections: args.max_connections, ..Limits::default() };
     let (patience, body) = (args.program_timeout.0, args.max_body.0);
     let site_behind = Proxied::new(Website { folder, programs }, args.proxy, patience, body);
     let site = shared.as_ref().map(|shared| shared.sharer.site.clone());
     let handler = WithSite { site, handler: Guarded { handler: site_behind, auth } };
     let serving = Serving { handler, limits, log };
+    voice.object(&match &shared {
+        Some(shared) => shared.listening(),
+        None => Listening { http: Some(bound), ..Listening::default() },
+    });
+    let at = if bound.ip().is_unspecified() { SocketAddr::new(own(), bound.port()) } else { bound };
+    voice.result(&format!("{} is at http://{at}/", printable(&args.dir.display().to_string())));
     match shared {
         Some(shared) => shared.serve(serving, listeners).await,
         None => web::serve(serving, listeners, signals::stop()).await.context(NO_THREADS).map_err(Into::into),

@@ -79,10 +79,10 @@ pub async fn start_with(
     match Node::start(config).await {
         Ok(node) => Ok(Arc::new(node)),
         Err(error) => {
-            let hint = network
-                .listen
-                .map(|_| "; another program may use the port: try --listen with another, or port 0 for any");
-            let hint = hint.filter(|_| matches!(error, node::NodeError::Listen(..))).unwrap_or_default();
+            let hint = match &error {
+                node::NodeError::Listen(_, e) if network.listen.is_some() => super::hint(e),
+                _ => "",
+            };
             Err(anyhow::anyhow!("{error}{hint}").into())
         }
     }
@@ -129,7 +129,7 @@ pub async fn end(node: &Node, voice: Voice) {
 
 /// How seeding goes, in a line.
 pub async fn seeding_line(node: &Node) -> String {
-    let node::Totals { peers, rate_up: rate, uploaded: sent } = node.totals().await;
+    let node::Totals { peers, rate_up: rate, uploaded: sent, .. } = node.totals().await;
     let peers = units::count(peers, "peer");
     format!("seeding to {peers} at {}, {} given so far", units::rate(rate), units::bytes(sent))
 }

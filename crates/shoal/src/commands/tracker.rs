@@ -30,9 +30,9 @@ pub async fn run(args: TrackerArgs, voice: Voice) -> Result<(), Failure> {
     let http = super::listen(wanted).await?;
     let bound = http.first().context("no listener")?.local_addr()?;
     let udp_wanted = args.udp.unwrap_or(SocketAddr::new(wanted.ip(), bound.port()));
-    let udp = UdpSocket::bind(udp_wanted).await.with_context(|| {
-        format!("can't listen for datagrams on {udp_wanted}; another program may use the port: try --udp with another")
-    })?;
+    let udp = UdpSocket::bind(udp_wanted).await;
+    let udp =
+        udp.map_err(|e| anyhow::anyhow!("can't listen for datagrams on {udp_wanted} (--udp): {e}{}", super::hint(&e)))?;
     let udp_bound = udp.local_addr()?;
     let handle = TrackerServer::start(Config { access, ..Config::default() }).context("can't start the tracker")?;
     let mut tasks = tokio::task::JoinSet::new();

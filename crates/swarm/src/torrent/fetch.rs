@@ -258,6 +258,7 @@ impl<P: Payload> Torrent<P> {
             v.ban = senders.iter().rev().flatten().take(1).copied().collect();
         }
         self.totals.wasted += u64::from(len);
+        self.totals.rotten += u64::from(len);
         for (i, sender) in senders.iter().enumerate() {
             if let Some(slot) = sender {
                 self.credit(*slot, -content_of(&plan, piece, BlockIndex(i as u32)));

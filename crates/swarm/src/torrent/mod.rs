@@ -168,6 +168,8 @@ struct Totals {
     downloaded: u64,
     uploaded: u64,
     wasted: u64,
+    /// The rotten part of them.
+    rotten: u64,
 }
 
 /// What exists once the plan is known and the files are open.

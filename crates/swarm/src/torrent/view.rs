@@ -21,6 +21,7 @@ impl<P: Payload> Torrent<P> {
             downloaded: self.totals.downloaded,
             uploaded: self.totals.uploaded,
             wasted: self.totals.wasted,
+            rotten: self.totals.rotten,
             rate_down: self.sessions.values().map(|s| s.down.per_second(now)).sum::<u64>()
                 + self.http.as_ref().map_or(0, |h| h.rate(now)),
             rate_up: self.sessions.values().map(|s| s.up.per_second(now)).sum(),

@@ -18,7 +18,7 @@ pub struct Facts<'a> {
     pub servers: &'a [HttpStatus],
     /// A piece that nobody has who is here.
     pub missing: Option<PieceIndex>,
-    /// The user's own limit, in bytes a second.
+    /// The user's own limit, in bytes a second, if it holds anything back.
     pub limit: Option<u64>,
     /// Of the time since the last look, what the disk's thread spent on hashing and on writing, in percent.
     pub labour: (u64, u64),
@@ -57,8 +57,8 @@ pub fn sentence(facts: &Facts<'_>) -> String {
     if t.phase == Phase::Metadata {
         return format!("the description of the torrent has not arrived: {} peers are asked for it", peers.len());
     }
-    if let Some(limit) = limit.filter(|limit| t.rate_down * 10 >= limit * 9) {
-        return format!("your own limit: {} of {} (--limit-down)", units::rate(t.rate_down), units::rate(limit));
+    if let Some(limit) = limit {
+        return format!("your own limit: {} for all that comes (--limit-down)", units::rate(limit));
     }
     match labour {
         (hashing, writing) if hashing + writing < BUSY => {}
@@ -168,7 +168,7 @@ mod tests {
         let say =
             |peers: &[PeerStatus], limit| sentence(&Facts { status: &status, peers, ..facts(&status, &[], limit) });
         assert!(say(&[], None).contains("nobody"));
-        assert!(say(&[peer(95, false, true)], Some(100)).contains("your own limit"));
+        assert!(say(&[peer(95, false, true)], Some(100)).contains("your own limit: 100 B/s"));
         assert!(say(&[peer(0, true, false)], None).contains("nobody has what is missing, piece 7"));
         assert!(say(&[peer(0, true, true)], None).contains("waiting for a turn"));
         let silent = say(&[peer(0, false, true)], None);

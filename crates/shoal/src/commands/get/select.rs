@@ -30,9 +30,10 @@ impl Selection {
         if !self.0.is_empty() && !layout.content().any(|(_, file)| self.wants(file)) {
             let globs: Vec<&str> = self.0.iter().map(Pattern::as_str).collect();
             bail!(
-                "--select {}: no file of {} matches; `shoal torrent show` lists them",
+                "--select {}: no file of {} matches{}",
                 globs.join(" "),
-                layout.name()
+                layout.name(),
+                if layout.is_single() { "; it is one file" } else { "; `shoal torrent show` lists them" }
             );
         }
         Ok(())

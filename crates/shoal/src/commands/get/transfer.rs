@@ -51,6 +51,7 @@ struct Complete<'a> {
     seconds: f64,
     verified: bool,
     wasted: u64,
+    rotten: u64,
     sources: Vec<From>,
     name: &'a str,
 }
@@ -225,7 +226,7 @@ impl Transfer {
         let (mut sources, status) = tokio::join!(node.sources(self.id), node.status(self.id));
         sources.sort_by_key(|s| std::cmp::Reverse(s.bytes));
         let bytes: u64 = sources.iter().map(|s| s.bytes).sum();
-        let wasted = status.map_or(0, |s| s.torrent.wasted);
+        let (wasted, rotten) = status.map_or((0, 0), |s| (s.torrent.wasted, s.torrent.rotten));
         let path = self.path.as_ref().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
         voice.object(&Complete {
             path: path.clone(),
@@ -233,6 +234,7 @@ impl Transfer {
             seconds: seconds.as_secs_f64(),
             verified: self.verified,
             wasted,
+            rotten,
             sources: sources
                 .iter()
                 .map(|s| {
@@ -267,8 +269,10 @@ impl Transfer {
             if sources.len() > SOURCES_SHOWN {
                 voice.result(&format!("  and the rest from {} more", sources.len() - SOURCES_SHOWN));
             }
-            if wasted > 0 {
-                voice.note(&format!("  {} came twice, unasked or broken", units::bytes(wasted)));
+            let in_vain =
+                [(wasted.saturating_sub(rotten), "came twice or unasked"), (rotten, "did not match the hashes")];
+            for (bytes, what) in in_vain.into_iter().filter(|(bytes, _)| *bytes > 0) {
+                voice.note(&format!("  {} {what}", units::bytes(bytes)));
             }
         });
     }
@@ -296,6 +300,7 @@ pub fn complete_unchecked(voice: Voice, path: &std::path::Path, url: &str, bytes
         seconds: time.as_secs_f64(),
         verified: false,
         wasted: 0,
+        rotten: 0,
         sources: vec![From { kind: "http", address: url.to_owned(), bytes }],
         name: &name,
     });

@@ -38,7 +38,9 @@ impl Shared {
         let failed = || format!("can't share {}", args.dir.display());
         let folder = args.dir.canonicalize().with_context(failed)?;
         let finder = finder(folder.clone(), args.follow_links);
-        let network = NetworkArgs::usual(args.peer_listen);
+        // Who serves this machine alone has peers there alone.
+        let near = http.ip().is_loopback().then(|| SocketAddr::new(http.ip(), 0));
+        let network = NetworkArgs::usual(args.peer_listen.or(near));
         let node = session::start(&network, global, Listen::Usual, None, None).await?;
         let format = Format::default();
         let house = House {
