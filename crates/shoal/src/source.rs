@@ -97,11 +97,11 @@ pub async fn find(client: &Web, text: &str) -> anyhow::Result<Vec<Source>> {
     let content = content(Path::new(text))?;
     match kind(&content) {
         Kind::Metalink => {
-            let metalink = Metalink::parse(&content).with_context(|| format!("{text}: broken Metalink"))?;
+            let metalink = Metalink::parse(&content).with_context(|| text.to_owned())?;
             web::of_metalink(client, metalink, Scope::Loopback).await.with_context(|| text.to_owned())
         }
         Kind::Manifest => {
-            let manifest = Manifest::parse(&content).with_context(|| format!("{text}: broken split manifest"))?;
+            let manifest = Manifest::parse(&content).with_context(|| text.to_owned())?;
             let folder = Path::new(text).parent().unwrap_or(Path::new(""));
             Ok(vec![split::source(&manifest, split::Origin::Folder(folder)).with_context(|| text.to_owned())?])
         }
@@ -162,7 +162,7 @@ fn content(path: &Path) -> anyhow::Result<Vec<u8>> {
 fn understand(content: Vec<u8>) -> anyhow::Result<Torrent> {
     match kind(&content) {
         Kind::Torrent => {
-            let metainfo = Metainfo::parse(&content).context("broken .torrent")?;
+            let metainfo = Metainfo::parse(&content)?;
             Ok(Torrent { metainfo })
         }
         Kind::Metalink => bail!("is a Metalink; a .torrent is wanted"),
@@ -201,7 +201,8 @@ mod tests {
     fn content_tells_what_a_file_is() {
         let say = |content: &[u8]| understand(content.to_vec()).map(drop).unwrap_err().to_string();
         assert!(say(b"").contains("empty"));
-        assert!(say(b"d4:infoi1ee").contains("broken .torrent"));
+        assert!(say(b"d4:infoi1ee").starts_with("not a torrent"));
+        assert!(say(b"d4:info").starts_with("broken torrent"));
         assert!(say(b"<?xml version=\"1.0\"?>\n<metalink xmlns=\"x\">").contains("Metalink"));
         assert!(say(b"{\"shoal-split\": 1}").contains("manifest"));
         assert!(say(b"magnet:?xt=urn:btih:x").contains("give the link itself"));

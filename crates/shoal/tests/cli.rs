@@ -120,7 +120,7 @@ fn errors_of_the_user_are_one_line_and_exit_1() {
         ),
         (&["torrent", "create", "tree", "--piece-length", "20000", "--format", "v2"], &["piece length", "20000"]),
         (&["torrent", "show", "missing.torrent"], &["missing.torrent"]),
-        (&["torrent", "show", "broken.torrent"], &["broken.torrent", "broken .torrent"]),
+        (&["torrent", "show", "broken.torrent"], &["broken.torrent", "broken torrent"]),
         (&["torrent", "show", "text.torrent"], &["text.torrent", "no .torrent"]),
         (&["torrent", "show", "magnet:?xt=urn:btih:12"], &["magnet"]),
         (&["torrent", "verify", "t.torrent", "missing"], &["missing"]),

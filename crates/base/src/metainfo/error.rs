@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetainfoError {
     /// It is not bencode.
-    #[error(transparent)]
+    #[error("broken torrent: {0}")]
     Bencode(#[from] bencode::Error),
     /// It is bencode, but no dictionary with an info dictionary.
     #[error("not a torrent: there is no info dictionary")]

@@ -65,14 +65,14 @@ async fn described(web: &Web, url: &str, found: &Probe) -> anyhow::Result<Option
                 Ok(Some(vec![Source::new(what, Vec::new(), told_by)]))
             }
             Err(error) if said("application/x-bittorrent") || url_ends(found, ".torrent") => {
-                Err(error).with_context(|| format!("{}: broken .torrent", shown(url)))
+                Err(error).with_context(|| shown(url))
             }
             Err(_) => Ok(None),
         },
         Kind::Metalink => match Metalink::parse(&content) {
             Ok(metalink) => Ok(Some(of_metalink(web, metalink, told_by).await?)),
             Err(error) if said("application/metalink") || url_ends(found, ".meta4") => {
-                Err(error).with_context(|| format!("{}: broken Metalink", shown(url)))
+                Err(error).with_context(|| shown(url))
             }
             Err(_) => Ok(None),
         },
@@ -82,7 +82,7 @@ async fn described(web: &Web, url: &str, found: &Probe) -> anyhow::Result<Option
                 Ok(Some(vec![super::split::source(&manifest, origin).with_context(|| shown(url))?]))
             }
             // Whatever begins like this is meant to be one.
-            Err(error) => Err(error).with_context(|| format!("{}: broken split manifest", shown(url))),
+            Err(error) => Err(error).with_context(|| shown(url)),
         },
         Kind::Other(_) => Ok(None),
     }
@@ -95,13 +95,13 @@ fn url_ends(found: &Probe, end: &str) -> bool {
 /// The torrent at a URL.
 async fn torrent_at(web: &Web, url: &str, named_by: NamedBy) -> anyhow::Result<(Metainfo, Scope)> {
     let (content, scope) = read_all(web, url, named_by, TORRENT_MAX).await?;
-    Ok((Metainfo::parse(&content).context("broken .torrent")?, scope))
+    Ok((Metainfo::parse(&content)?, scope))
 }
 
 /// What the Metalink that an answer names says, if it is of the same file.
 async fn metalink_of(web: &Web, url: &str, found: &Probe) -> anyhow::Result<Vec<Source>> {
     let (content, told_by) = read_all(web, url, NamedBy::Told(found.scope), TORRENT_MAX).await?;
-    let metalink = Metalink::parse(&content).context("broken Metalink")?;
+    let metalink = Metalink::parse(&content)?;
     let fits = |f: &MetalinkFile| f.size.is_none_or(|n| Some(n) == found.size);
     if metalink.files.len() != 1 || !metalink.files.iter().all(fits) {
         bail!("it describes other bytes");

@@ -50,6 +50,9 @@ pub fn sentence(facts: &Facts<'_>) -> String {
         };
         return match (failed.or_else(lacks), t.candidates) {
             (Some(failed), 0) => failed,
+            (None, 0) if !servers.is_empty() => {
+                format!("the first bytes are awaited: {} asked", be(servers.len()))
+            }
             (None, 0) => "nobody to fetch from: no tracker or peer has named anybody yet".into(),
             (_, n) => format!("nobody is connected: {n} addresses are known, and none has answered yet"),
         };
@@ -120,6 +123,10 @@ pub fn sentence(facts: &Facts<'_>) -> String {
             units::rate(sum / rates.len().max(1) as u64)
         ),
     }
+}
+
+fn be(servers: usize) -> String {
+    format!("{} {}", count(servers, "server"), if servers == 1 { "is" } else { "are" })
 }
 
 fn count(n: usize, one: &str) -> String {
@@ -194,6 +201,7 @@ mod tests {
         assert!(of(&server(HttpState::Fine, 1, None)).contains("one source: the uplink of http://h/ gives 95 B/s"));
         let waits = HttpState::Waits { why: "refused".into() };
         assert!(of(&server(waits, 0, None)).contains("no server answers: http://h/ waits, since refused"));
+        assert!(of(&server(HttpState::Fine, 0, None)).contains("awaited: 1 server is asked"));
         let lacks = of(&server(HttpState::Fine, 0, Some("404".into())));
         assert!(lacks.contains("piece 7") && lacks.contains("http://h/: 404"), "{lacks}");
         let checking = Status { checking: Some((1, 2)), ..status.clone() };
