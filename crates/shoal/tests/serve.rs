@@ -29,6 +29,38 @@ fn programs_read_json_alone() {
 }
 
 #[test]
+fn programs_that_can_not_run_are_named() {
+    let place = Place::new();
+    fs::create_dir(place.path("www")).unwrap();
+    fs::write(place.path("www/a.cgi"), "not executable").unwrap();
+    fs::write(place.path("www/a.php"), "").unwrap();
+    place.fails(
+        1,
+        &["serve", "www", "--listen", "127.0.0.1:0", "--cgi", "py=no-such-python"],
+        &["no-such-python", "PATH"],
+    );
+    place.fails(1, &["serve", "www", "--listen", "127.0.0.1:0", "--cgi", "py=./none"], &["/none", ".py"]);
+    let flags = ["--listen", "127.0.0.1:0", "--cgi", "cgi=", "--fastcgi", "php=./none.sock"];
+    let mut serve = place.start(&[&["serve", "www"][..], &flags].concat());
+    let addr = serve.event("listening")["http"].as_str().unwrap().to_owned();
+    for path in ["/a.cgi", "/a.php"] {
+        let (head, body) = common::ask(&addr, path);
+        assert_eq!(common::status(&head), 502, "{head}");
+        let body = String::from_utf8(body).unwrap();
+        assert!(!body.contains("none.sock") && !body.contains("www/"), "strangers learn nothing of it: {body}");
+    }
+    serve.signal("INT");
+    let said = serve.said();
+    let warned = said.lines().any(|l| l.starts_with("warning: ") && l.contains("none.sock") && l.contains(".php"));
+    assert!(warned, "at the start: {said}");
+    assert!(said.lines().any(|l| l.contains("/a.php: ") && l.contains("none.sock")), "{said}");
+    assert!(
+        said.lines().any(|l| l.contains("/a.cgi: ") && l.contains("www/a.cgi") && l.contains("chmod +x")),
+        "{said}"
+    );
+}
+
+#[test]
 fn who_presses_ctrl_c_twice_leaves_no_program_behind() {
     let place = Place::new();
     fs::create_dir(place.path("www")).unwrap();

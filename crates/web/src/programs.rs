@@ -1,7 +1,8 @@
 //! Pages that programs make: CGI (RFC 3875) for any program, FastCGI for those that stay.
 //!
 //! Which files are programs is told by their extension. The rest of the path behind the file is the program's
-//! (`/a.php/x/y`), and so are query, headers and body. What it prints streams to the client as it comes; a program that
+//! (`/a.php/x/y`), and so are query, headers and body. Where nothing has a name and one program has it but for the extension, it is that
+//! program's (`/a`, `/a/x/y`). What it prints streams to the client as it comes; a program that
 //! says nothing for too long, or rubbish, ends in a 504 or a 502, and its complaints go to the log.
 //!
 //! Few run at once, and none of them waits for its client: a request takes a place when its body is here, and gives it up when the program
@@ -118,10 +119,10 @@ struct Turn {
 /// Why there is no answer of a program.
 #[derive(Debug, thiserror::Error)]
 enum ProgramError {
-    #[error("it can't be started: {0}")]
-    Start(std::io::Error),
-    #[error("the FastCGI server can't be reached: {0}")]
-    Connect(std::io::Error),
+    #[error("{0} can't be started: {1}")]
+    Start(String, String),
+    #[error("the FastCGI server at {0} can't be reached: {1}")]
+    Connect(Address, std::io::Error),
     #[error("the request's body can't be had: {0}")]
     Body(String),
     #[error("the request's body comes too slowly")]
@@ -164,6 +165,30 @@ impl Programs {
         self.runners.insert(extension.into(), Arc::new(Runner::FastCgi(FastCgi::new(address))));
     }
 
+    /// Looks whether programs can be run. What may become right later comes back in words: a FastCGI server may start after this one.
+    ///
+    /// # Errors
+    /// If a CGI program is not there, or may not be run, in words for people.
+    pub async fn look(&self) -> Result<Vec<String>, String> {
+        let mut warnings = Vec::new();
+        for (extension, runner) in &self.runners {
+            let extension = extension.display();
+            match &**runner {
+                Runner::Cgi(cgi) => cgi.look().map_err(|why| format!("can't run .{extension} files: {why}"))?,
+                Runner::FastCgi(server) => {
+                    if let Err(error) = server.look().await {
+                        let words = format!(
+                            "{}; until it answers, .{extension} files are a 502",
+                            ProgramError::Connect(server.address.clone(), error)
+                        );
+                        warnings.push(words);
+                    }
+                }
+            }
+        }
+        Ok(warnings)
+    }
+
     /// Tells all programs one more variable.
     pub fn variable(&mut self, name: &str, value: &str) {
         self.extra.insert(name.into(), value.into());
@@ -192,23 +217,48 @@ impl Programs {
         for (i, name) in place.names().iter().enumerate().take_while(|(i, _)| !place.hides(*i)) {
             path.push(OsStr::from_bytes(name));
             let Some(runner) = self.runner(name).filter(|_| is_file(&path)) else { continue };
-            let (before, after) = (&place.names()[..=i], &place.names()[i + 1..]);
-            let mut info: Vec<u8> = after.iter().flat_map(|n| [&b"/"[..], n].concat()).collect();
-            if place.is_folder() {
-                info.push(b'/');
-            }
-            return Some(self.script(runner, &path, before, info));
+            return Some(self.script(runner, &path, &place.names()[..=i], info(place, i)));
         }
-        if !place.is_folder() || place.is_hidden() {
+        if place.is_folder() && !place.is_hidden() {
+            let index = self.runners.iter().find_map(|(extension, runner)| {
+                let index = with_extension(OsStr::new("index"), extension);
+                let path = place.path().join(&index);
+                let names: Vec<_> = place.names().iter().cloned().chain([index.into_encoded_bytes()]).collect();
+                is_file(&path).then(|| self.script(runner, &path, &names, Vec::new()))
+            });
+            if index.is_some() {
+                return index;
+            }
+        }
+        self.find_stem(root, place)
+    }
+
+    /// The one program that is called as the first name in this path under which nothing lies, but for its extension. Files and
+    /// folders go before it.
+    fn find_stem(&self, root: &Root, place: &Place) -> Option<Script> {
+        let is_missing = |path: &Path| root.open(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        if self.runners.is_empty() || !is_missing(place.path()) {
             return None;
         }
-        self.runners.iter().find_map(|(extension, runner)| {
-            let mut index = OsString::from("index.");
-            index.push(extension);
-            let path = place.path().join(&index);
-            let names: Vec<_> = place.names().iter().cloned().chain([index.as_bytes().to_vec()]).collect();
-            is_file(&path).then(|| self.script(runner, &path, &names, Vec::new()))
-        })
+        let mut folder = PathBuf::new();
+        for (i, name) in place.names().iter().enumerate().take_while(|(i, _)| !place.hides(*i)) {
+            let (stem, path) = (OsStr::from_bytes(name), folder.join(OsStr::from_bytes(name)));
+            if !is_missing(&path) {
+                folder = path;
+                continue;
+            }
+            // A program that is missing is no other one.
+            if self.runner(name).is_some() {
+                return None;
+            }
+            let mut all = self.runners.iter().filter_map(|(extension, runner)| {
+                let path = folder.join(with_extension(stem, extension));
+                root.open(&path).and_then(|f| f.metadata()).is_ok_and(|m| m.is_file()).then_some((runner, path))
+            });
+            let ((runner, path), None) = (all.next()?, all.next()) else { return None };
+            return Some(self.script(runner, &path, &place.names()[..=i], info(place, i)));
+        }
+        None
     }
 
     fn script(&self, runner: &Arc<Runner>, path: &Path, names: &[Vec<u8>], info: Vec<u8>) -> Script {
@@ -267,6 +317,19 @@ impl Programs {
         };
         Ok((output, fed))
     }
+}
+
+fn with_extension(stem: &OsStr, extension: &OsStr) -> OsString {
+    [stem, OsStr::new("."), extension].into_iter().collect()
+}
+
+/// What follows the name `i` of a path.
+fn info(place: &Place, i: usize) -> Vec<u8> {
+    let mut info: Vec<u8> = place.names()[i + 1..].iter().flat_map(|n| [&b"/"[..], n].concat()).collect();
+    if place.is_folder() {
+        info.push(b'/');
+    }
+    info
 }
 
 impl ProgramError {

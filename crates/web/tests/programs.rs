@@ -169,6 +169,92 @@ async fn a_program_is_told_of_its_request() {
     assert_eq!((head.status, head.header("content-type"), head.body.len()), (200, "text/plain", 0));
 }
 
+#[tokio::test]
+async fn programs_need_no_extension_in_their_address() {
+    let yard = Yard::new(
+        &[
+            ("course.sh", ENV),
+            ("sub/b c.cgi", &format!("#!/bin/sh\n{ENV}")),
+            ("two.sh", ENV),
+            ("two.cgi", ENV),
+            ("file", "a file"),
+            ("file.sh", ENV),
+            ("folder/a.txt", "a"),
+            ("folder.sh", ENV),
+            (".hidden.sh", ENV),
+            ("gone.cgi.sh", ENV),
+        ],
+        None,
+    )
+    .await;
+    let root = yard.dir.path().canonicalize().unwrap().display().to_string();
+    let told = async |path: &str, lines: &[&str]| {
+        let text = yard.get(path).await.text();
+        for line in lines {
+            assert!(text.lines().any(|l| l == *line), "{path}: {line} is missing in\n{text}");
+        }
+        text
+    };
+    let file = format!("SCRIPT_FILENAME={root}/course.sh");
+    let all = ["SCRIPT_NAME=/course", &file, "QUERY_STRING=code=4021", "REQUEST_URI=/course?code=4021"];
+    assert!(!told("/course?code=4021", &all).await.contains("PATH_INFO"));
+    told("/course/4021/%41", &["SCRIPT_NAME=/course", &file, "PATH_INFO=/4021/A", "DOCUMENT_URI=/course/4021/A"]).await;
+    told("/course/", &["SCRIPT_NAME=/course", "PATH_INFO=/"]).await;
+    told("/sub/b%20c", &["SCRIPT_NAME=/sub/b c", &format!("SCRIPT_FILENAME={root}/sub/b c.cgi")]).await;
+    assert!(yard.post("/course", "Content-Length: 1\r\n", "x").await.text().contains("REQUEST_METHOD=POST\n"));
+    // What is there goes before; where two programs have the name, nobody knows which; what is hidden stays it.
+    assert_eq!(yard.get("/file").await.text(), "a file");
+    let moved = yard.get("/folder").await;
+    assert_eq!((moved.status, moved.header("location")), (301, "/folder/"));
+    assert_eq!(yard.get("/folder/a.txt").await.text(), "a");
+    for path in [
+        "/two",
+        "/.hidden",
+        "/sub/.hidden",
+        "/file/x",
+        "/folder/none",
+        "/gone.cgi",
+        "/none",
+        "/sub/../course",
+        "/sub/%2e%2e/course",
+        "/..%2fcourse",
+        "/cours",
+        "/course.",
+        "/sub/course",
+    ] {
+        let reply = yard.get(path).await;
+        assert!(matches!(reply.status, 400 | 404) && !reply.text().contains("SCRIPT"), "{path}: {}", reply.status);
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_run_is_found_before_anybody_asks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("plain"), "").unwrap();
+    let look = async |add: &dyn Fn(&mut Programs)| {
+        let mut programs = Programs::new(dir.path(), ProgramLimits::default()).unwrap();
+        add(&mut programs);
+        programs.look().await
+    };
+    for good in [None, Some("sh".into()), Some("/bin/sh".into())] {
+        assert_eq!(look(&|p| p.cgi("x", good.clone())).await, Ok(vec![]), "{good:?}");
+    }
+    let wrong = ["no-such-program".into(), path("none"), path("plain"), dir.path().to_owned()];
+    for program in wrong {
+        let error = look(&|p| p.cgi("x", Some(program.clone()))).await.unwrap_err();
+        assert!(error.contains(&program.display().to_string()) && error.contains(".x files"), "{error}");
+    }
+    // A FastCGI server may come later.
+    let nobody = std::os::unix::net::UnixListener::bind(path("nobody")).unwrap();
+    assert_eq!(look(&|p| p.fastcgi("x", Address::Unix(path("nobody")))).await, Ok(vec![]));
+    drop(nobody);
+    for name in ["nobody", "none"] {
+        let warnings = look(&|p| p.fastcgi("x", Address::Unix(path(name)))).await.unwrap();
+        assert!(warnings.len() == 1 && warnings[0].contains(&path(name).display().to_string()), "{warnings:?}");
+    }
+}
+
 // RFC 3875 4.2: as many bytes as CONTENT_LENGTH says can be read
 // RFC 3875 4.2: codings of transfer are taken off
 // RFC 3875 6.2.2: a path as Location alone is answered with what lies there

@@ -21,7 +21,7 @@ if ($_SERVER['REQUEST_METHOD'] === 'POST') {
         $status = 422;
     } elseif (join_course($database, $code, $name)) {
         call_visitor($name);
-        go("course.php?code=$code");
+        go("course?code=$code");
     } else {
         [$status, $fault] = [409, "$name is a member already. If that is not you, add something to your name."];
     }

@@ -24,7 +24,7 @@ def page(visit, database):
             status = "422 Unprocessable Content"
         elif database.join(code, name):
             visit.call(name)
-            visit.go(f"course.py?code={code}")
+            visit.go(f"course?code={code}")
         else:
             status, fault = "409 Conflict", f"{name} is a member already. If that is not you, add something to your name."
     members = database.ask("SELECT name FROM members WHERE code = ? ORDER BY since, name", code)

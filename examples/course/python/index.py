@@ -13,7 +13,7 @@ def page(visit, database):
         "SELECT c.code, c.title, c.teacher, (SELECT COUNT(*) FROM members m WHERE m.code = c.code) FROM courses c ORDER BY c.code"
     )
     items = "".join(
-        f'<tr><td>{e(code)}</td><td><a href="course.py?code={e(code)}">{e(title)}</a></td><td>{e(teacher)}</td><td>{e(count)}</td></tr>'
+        f'<tr><td>{e(code)}</td><td><a href="course?code={e(code)}">{e(title)}</a></td><td>{e(teacher)}</td><td>{e(count)}</td></tr>'
         for code, title, teacher, count in rows
     )
     form = "" if visit.name else (

@@ -38,7 +38,10 @@ fn nginx(place: &Place, www: &Path, address: &str) -> Result<Process> {
          server {{ listen {address}; root {www}; autoindex off; index index.html index.php;\n\
          location ~ ^(.+\\.php)(/.*)?$ {{ fastcgi_split_path_info ^(.+\\.php)(/.*)$; include /etc/nginx/fastcgi_params;\n\
          fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name; fastcgi_param PATH_INFO $fastcgi_path_info if_not_empty;\n\
-         fastcgi_pass unix:{folder}/php.sock; }} }} }}\n"
+         fastcgi_pass unix:{folder}/php.sock; }}\n\
+         location / {{ try_files $uri $uri/ @program; }}\n\
+         location @program {{ if (!-f $document_root$uri.php) {{ return 404; }} include /etc/nginx/fastcgi_params;\n\
+         fastcgi_param SCRIPT_FILENAME $document_root$uri.php; fastcgi_pass unix:{folder}/php.sock; }} }} }}\n"
     );
     fs::write(&config, text)?;
     let config = config.display().to_string();
@@ -255,6 +258,8 @@ fn php_like_nginx() -> Result<()> {
         ("/say.php", &[]),
         ("/say.php?code=4021&list[]=1&list[]=2&x=%20%26+y", &["-A", "a browser", "-H", "X-List: 1", "-b", "a=1; b=2"]),
         ("/say.php/more/info?x=1", &[]),
+        ("/say?code=4021", &[]),
+        ("/say", &["-d", "name=Ada"]),
         ("/say.php", &["-d", "name=Ada&text=%C3%A9+1"]),
         ("/say.php", &["-F", "name=Ada", "-F", &upload]),
         ("/say.php", &["-X", "PUT", "--data-binary", &data, "-H", "Content-Type: application/octet-stream"]),

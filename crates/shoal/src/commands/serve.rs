@@ -37,6 +37,15 @@ pub async fn run(args: ServeArgs, global: &Global, voice: Voice) -> Result<(), F
         write: args.write.then_some(args.max_file.0),
     };
     let folder = Folder::new(&args.dir, options).with_context(|| format!("can't serve {}", args.dir.display()))?;
+    let mut programs = Programs::new(
+        &args.dir,
+        ProgramLimits { running: args.max_programs, patience: args.program_timeout.0, body: args.max_body.0 },
+    )
+    .with_context(|| format!("can't serve {}", args.dir.display()))?;
+    args.cgi.iter().for_each(|runner| programs.cgi(&runner.extension, runner.by.clone()));
+    args.fastcgi.iter().for_each(|runner| programs.fastcgi(&runner.extension, runner.by.clone()));
+    args.env.iter().for_each(|(name, value)| programs.variable(name, value));
+    programs.look().await.map_err(anyhow::Error::msg)?.iter().for_each(|warning| voice.warn(warning));
     let auth = args.auth.as_deref().map(|file| auth(file, &args.dir)).transpose()?;
     let listeners = super::listen(args.listen).await?;
     let bound = listeners.first().context("no listener")?.local_addr()?;
@@ -45,15 +54,7 @@ pub async fn run(args: ServeArgs, global: &Global, voice: Voice) -> Result<(), F
         false => None,
     };
     let log = args.access_log.as_deref().map(|path| log(path, args.log_addresses)).transpose()?;
-    let mut programs = Programs::new(
-        &args.dir,
-        ProgramLimits { running: args.max_programs, patience: args.program_timeout.0, body: args.max_body.0 },
-    )
-    .with_context(|| format!("can't serve {}", args.dir.display()))?;
-    args.cgi.into_iter().for_each(|runner| programs.cgi(&runner.extension, runner.by));
-    args.fastcgi.into_iter().for_each(|runner| programs.fastcgi(&runner.extension, runner.by));
     programs.listens_on(bound.port());
-    args.env.iter().for_each(|(name, value)| programs.variable(name, value));
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let limits = Limits { threads: threads.min(THREADS_MAX), connections: args.max_connections, ..Limits::default() };
     let (patience, body) = (args.program_timeout.0, args.max_body.0);

@@ -129,6 +129,14 @@ impl Running {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
+    /// Waits for the end: all that it said beside its events.
+    pub fn said(&mut self) -> String {
+        let (mut rest, mut said) = (Vec::new(), String::new());
+        self.lines.read_to_end(&mut rest).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+
     /// Waits for the end: the exit code.
     pub fn end(&mut self) -> Option<i32> {
         // What is still being said must not fill the pipe.

@@ -13,13 +13,15 @@ use axum::body::{Body, Bytes};
 use bytes::BytesMut;
 use futures_util::stream;
 use rustix::fd::OwnedFd;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::num::NonZeroI32;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,6 +51,46 @@ impl Cgi {
         Cgi { program }
     }
 
+    /// Whether there is such a program, and it may be run.
+    pub(super) fn look(&self) -> Result<(), String> {
+        // Files that run by themselves are looked at when they are asked for.
+        let Some(program) = &self.program else { return Ok(()) };
+        let runs = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+        if program.components().count() > 1 {
+            return match runs(program) {
+                true => Ok(()),
+                false if program.exists() => {
+                    Err(format!("{} is no file that may be run (chmod +x)", program.display()))
+                }
+                false => Err(format!("there is no {}", program.display())),
+            };
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        match std::env::split_paths(&path).any(|folder| runs(&folder.join(program))) {
+            true => Ok(()),
+            false => Err(format!(
+                "there is no program {} in the folders of PATH; install it, or name its path",
+                program.display()
+            )),
+        }
+    }
+
+    /// Why it can't be started, with what there is to do where that is not plain.
+    fn why(&self, error: &io::Error, script: &Script) -> String {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied if self.program.is_none() => {
+                format!("{error}; it has to be executable (chmod +x)")
+            }
+            io::ErrorKind::NotFound if self.program.is_none() && script.file.exists() => {
+                format!("{error}: what its first line (#!) names")
+            }
+            _ if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+                format!("{error}; its first line has to name who runs it (#!/bin/sh)")
+            }
+            _ => error.to_string(),
+        }
+    }
+
     pub(super) fn run(
         &self,
         script: &Script,
@@ -70,8 +112,9 @@ impl Cgi {
         command.envs(variables.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
         command.current_dir(script.file.parent().unwrap_or(&script.file)).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(ProgramError::Start)?;
-        let missing = || ProgramError::Start(io::Error::other("it has no pipes"));
+        let what = || self.program.as_ref().unwrap_or(&script.file).display().to_string();
+        let mut child = command.spawn().map_err(|error| ProgramError::Start(what(), self.why(&error, script)))?;
+        let missing = || ProgramError::Start(what(), "it has no pipes".into());
         let (stdin, stdout) = (child.stdin.take().ok_or_else(missing)?, child.stdout.take().ok_or_else(missing)?);
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let fed = turn.fed.clone();

@@ -11,6 +11,7 @@ use crate::body::part;
 use crate::say::printable;
 use axum::body::{Body, Bytes, HttpBody as _};
 use futures_util::stream;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -22,6 +23,8 @@ use wire::fastcgi::{self as wire_fastcgi, Decoder, Reply};
 
 /// Time to connect.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// The same, when it is only looked for.
+const LOOK_TIME: Duration = Duration::from_secs(2);
 /// Bytes read at once, at first and of answers that are longer.
 const CHUNK_FIRST: usize = 4 << 10;
 const CHUNK: usize = 64 << 10;
@@ -37,6 +40,15 @@ pub enum Address {
     Unix(PathBuf),
     /// A host and a port.
     Tcp(String),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Unix(path) => path.display().fmt(f),
+            Address::Tcp(address) => address.fmt(f),
+        }
+    }
 }
 
 impl FromStr for Address {
@@ -62,7 +74,7 @@ type Stream = Box<dyn Duplex>;
 /// A FastCGI server.
 #[derive(Debug)]
 pub(super) struct FastCgi {
-    address: Address,
+    pub(super) address: Address,
 }
 
 impl FastCgi {
@@ -78,7 +90,8 @@ impl FastCgi {
         patience: Duration,
         turn: Turn,
     ) -> Result<Output, ProgramError> {
-        let stream = self.connect().await.map_err(ProgramError::Connect)?;
+        let failed = |error| ProgramError::Connect(self.address.clone(), error);
+        let stream = self.connect().await.map_err(failed)?;
         let (reader, writer) = tokio::io::split(stream);
         let mut head = Vec::with_capacity(2048);
         wire_fastcgi::begin(&mut head);
@@ -93,7 +106,7 @@ impl FastCgi {
                     .await
                     .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))
                     .flatten()
-                    .map_err(ProgramError::Connect)?;
+                    .map_err(failed)?;
                 None
             }
             false => Some(Sending(tokio::spawn(send))),
@@ -115,6 +128,12 @@ impl FastCgi {
                 Err(error) => Some((Err(error), None)),
             }
         })))
+    }
+
+    /// Whether anybody listens there.
+    pub(super) async fn look(&self) -> io::Result<()> {
+        let connect = tokio::time::timeout(LOOK_TIME, self.connect()).await;
+        connect.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map(drop)
     }
 
     async fn connect(&self) -> io::Result<Stream> {
