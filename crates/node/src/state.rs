@@ -68,11 +68,32 @@ pub enum StateError {
     Database(PathBuf, sqlx::Error),
 }
 
+/// A file that one process at a time holds, until this is dropped, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the file `path`, which is made if it is not there. None: somebody has it.
+    ///
+    /// # Errors
+    /// If it can't be made or locked.
+    pub fn take(path: &Path) -> std::io::Result<Option<Self>> {
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
 /// A data folder that is ours while this lives.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl DataDir {
@@ -83,12 +104,9 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let failed = |e| StateError::Folder(path.to_owned(), e);
         std::fs::create_dir_all(path).map_err(failed)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(DataDir { path: path.to_owned(), _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Locked(path.to_owned())),
-            Err(e) => Err(failed(e.into())),
-        }
+        let lock = Lock::take(&path.join("lock")).map_err(failed)?;
+        let lock = lock.ok_or_else(|| StateError::Locked(path.to_owned()))?;
+        Ok(DataDir { path: path.to_owned(), _lock: lock })
     }
 
     /// Takes the platform's data folder; where another node has it, a numbered one inside: two commands in two

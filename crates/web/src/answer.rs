@@ -3,7 +3,7 @@
 use crate::body::{self, Segment, Source};
 use crate::conditions::{self, Verdict, Version};
 use crate::content::{Content, ContentError, Reader};
-use crate::item::Item;
+use crate::item::{Item, file_tag};
 use crate::promise::Outbox;
 use crate::range::{self, Asked};
 use axum::body::{Body, Bytes};
@@ -174,8 +174,7 @@ pub(crate) async fn is_unchanged(item: Arc<Item>) -> bool {
 /// The entity tag: the same wherever the same content is.
 pub(crate) fn tag(item: &Item, content: Content) -> String {
     match content {
-        Content::File(_) if item.single => format!("\"{}\"", item.tag),
-        Content::File(index) => format!("\"{}-{index}\"", item.tag),
+        Content::File(file) => file_tag(&item.tag, item.single, file),
         Content::Tar => format!("\"{}-tar\"", item.tag),
         Content::Zeros(len) => format!("\"pad-{len}\""),
     }

@@ -138,7 +138,7 @@ impl Item {
         }
         let hashes = metainfo.info.hashes;
         Ok(Item {
-            tag: hashes.v2.map(|h| Hex(&h).to_string()).or(hashes.v1.map(|h| h.to_string())).unwrap_or_default(),
+            tag: tag(&hashes),
             tar: tar::Plan::new(entries).ok_or_else(|| ItemError::Large(name.clone()))?,
             name,
             title: layout.name().to_owned(),
@@ -183,6 +183,16 @@ impl Item {
             _ => self.tar.len(),
         }
     }
+}
+
+/// What names content in entity tags.
+pub(crate) fn tag(hashes: &InfoHashes) -> String {
+    hashes.v2.map(|h| Hex(&h).to_string()).or(hashes.v1.map(|h| h.to_string())).unwrap_or_default()
+}
+
+/// The entity tag of one file: the same wherever the same content is.
+pub(crate) fn file_tag(tag: &str, single: bool, file: usize) -> String {
+    if single { format!("\"{tag}\"") } else { format!("\"{tag}-{file}\"") }
 }
 
 /// Where a file of the folder `root` is: under the name that the torrent has, or under the one that is safe everywhere.

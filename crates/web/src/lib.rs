@@ -48,7 +48,7 @@ pub use folder::{Folder, FolderOptions};
 pub use item::{Hashed, Item, ItemError};
 pub use live::{Answer, Live, Swarm, SwarmPeer};
 pub use log::AccessLog;
-pub use mirror::{MirrorNews, MirrorOptions, Mirroring};
+pub use mirror::{MirrorCache, MirrorNews, MirrorOptions, Mirroring};
 pub use mirrors::{Mirror, Mirrors, link};
 pub use network::Network;
 pub use programs::{Address, ProgramLimits, Programs, end_programs};

@@ -51,6 +51,16 @@ pub(crate) fn path(item: &str, path: Option<&str>) -> String {
     }
 }
 
+/// The web seed (BEP 19) at the server `base` of a torrent that is shared there as `item`: a file's is its link; to a folder's,
+/// clients append the name that the torrent has, and the path in it.
+pub(crate) fn web_seed(base: &str, item: &str, layout: &base::Layout) -> String {
+    match (layout.is_single(), item == layout.name()) {
+        (true, _) => link(base, item),
+        (false, true) => format!("{base}/f/"),
+        (false, false) => format!("{base}/~/seed/{}/", segment(item)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -172,11 +172,7 @@ impl Site {
     /// The web seed (BEP 19) of a torrent that is shared under `name`: a file's is its link; to a folder's, clients append
     /// the name that the torrent has, and the path in it.
     pub fn web_seed(&self, name: &str, layout: &base::Layout) -> String {
-        match (layout.is_single(), name == layout.name()) {
-            (true, _) => self.link(name),
-            (false, true) => format!("{}/f/", self.base),
-            (false, false) => format!("{}/~/seed/{}/", self.base, page::segment(name)),
-        }
+        mirrors::web_seed(&self.base, name, layout)
     }
 
     /// Shares an item under its name, instead of what had the same.
@@ -260,8 +256,8 @@ impl Site {
         let named = self.mirrors.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut all = self.registry.of(&item.name, &item.tag, Instant::now());
         all.0.extend(named.0.iter().cloned());
-        // Copies are at the original's, too.
-        all.0.extend(self.edge.iter().map(|edge| edge.mirror()));
+        // Copies are at the original's, too, while that answers.
+        all.0.extend(self.edge.iter().filter(|edge| edge.has_original()).map(|edge| edge.mirror()));
         all
     }
 
@@ -391,10 +387,10 @@ impl Site {
                     let gone = self.not_here(&unmade.name, None, suffix, asker);
                     gone.unwrap_or_else(|| plain::later(&unmade.name))
                 }
-                None => answer::not_found(),
+                None => self.unknown(asker),
             };
         }
-        answer::not_found()
+        self.unknown(asker)
     }
 
     /// The torrent, or the Metalink, as long as they are of what is there.
@@ -424,8 +420,12 @@ impl Site {
             },
             // To web seeds of v2 torrents, libtorrent appends the name of a single file as well.
             Some(Slot::Ready(item)) if path == item.title => self.content(item, Content::File(0), asker).await,
-            Some(Slot::Unmade(unmade)) if !unmade.single => self.as_it_is(unmade, Some(path), asker).await,
-            _ => answer::not_found(),
+            // Of what has changed at the original, a mirror does not know what it is.
+            Some(Slot::Unmade(unmade)) if !unmade.single || self.edge.is_some() => {
+                self.as_it_is(unmade, Some(path), asker).await
+            }
+            Some(_) => answer::not_found(),
+            None => self.unknown(asker),
         }
     }
 

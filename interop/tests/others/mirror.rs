@@ -31,6 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("mirror/makes-room", makes_room),
         trial("mirror/gives-while-it-pulls", gives_while_it_pulls),
         trial("mirror/page-names-who-comes", page_names_who_comes),
+        trial("mirror/one-folder-one-mirror", one_folder_one_mirror),
         trial("mirror/who-may", who_may),
     ]
 }
@@ -123,6 +124,11 @@ impl Edge {
         Ok(())
     }
 
+    /// The copies in the cache, of whatever version.
+    fn copies(&self) -> Result<usize> {
+        Ok(fs::read_dir(self.cache.join("items"))?.count())
+    }
+
     /// The one file of this size in the cache.
     fn file(&self, bytes: usize) -> Result<PathBuf> {
         let mut folders = vec![self.cache.join("items")];
@@ -188,6 +194,8 @@ fn two_follow() -> Result<()> {
         gives(edge, "a.bin", &origin.bytes("a.bin")?)?;
         gives(edge, "new.bin", &origin.bytes("new.bin")?)?;
         until(PATIENCE, "the removed one to be gone", || Ok(get(&edge.link("b%20c.bin"), &[])?.status == 404))?;
+        // Of what was before, nothing is left on disk: a.bin, new.bin and the folder.
+        until(PATIENCE, "the old copies to be deleted", || Ok(edge.copies()? == 3))?;
     }
     origin.place.succeeded();
     Ok(())
@@ -203,8 +211,19 @@ fn without_origin() -> Result<()> {
     // A restart, in no order at all.
     edge.process.kill();
     let mut edge = Edge::start(&origin, 2, &[])?;
-    until(PATIENCE, "the copies", || Ok(get(&edge.link("a.bin"), &["-I"])?.status == 200))?;
+    // Whoever asks first hears at worst that it takes a moment.
+    until(PATIENCE, "the copies", || {
+        let status = get(&edge.link("a.bin"), &["-I"])?.status;
+        ensure!(matches!(status, 200 | 503), "{status} for what is in the cache");
+        Ok(status == 200)
+    })?;
+    let unknown = get(&edge.link("other.bin"), &[])?;
+    ensure!(unknown.status == 503 && unknown.header("retry-after").is_some(), "{}", unknown.head);
+    // Its page names nobody who is not there.
+    let page = get(&edge.link("a.bin"), &["-H", "Accept: text/html"])?;
+    ensure!(page.status == 200 && !page.text().contains(&origin.at), "the page names the origin");
     gives(&edge, "a.bin", &whole)?;
+    until(PATIENCE, "the copy of the folder", || Ok(get(&edge.link("tree/x.bin"), &["-I"])?.status == 200))?;
     gives(&edge, "tree/x.bin", &part)?;
     // A folder and one file of it by the mirror's link: its torrent names the origin alone.
     for (link, path) in [("tree", "tree/x.bin"), ("tree/x.bin", "x.bin")] {
@@ -222,6 +241,7 @@ fn without_origin() -> Result<()> {
     let edge = Edge::start(&origin, 2, &[])?;
     let reply = get(&edge.link("a.bin"), &[])?;
     ensure!(reply.status == 503, "{}", reply.head);
+    until(PATIENCE, "the copy of the folder", || Ok(get(&edge.link("tree/x.bin"), &["-I"])?.status == 200))?;
     gives(&edge, "tree/x.bin", &part)?;
     // The origin is back: the bad piece comes again.
     origin.start(&[])?;
@@ -406,7 +426,7 @@ fn makes_room() -> Result<()> {
     edge.process.kill();
     let mut edge = Edge::start(&origin, 2, &["--max-size", "2500000"])?;
     edge.has(&["a.bin", "b.bin"])?;
-    until(PATIENCE, "the origin's list", || Ok(get(&edge.link("c.bin"), &["-I"])?.status != 404))?;
+    until(PATIENCE, "the origin's list", || Ok(get(&edge.link("c.bin"), &["-I"])?.status < 400))?;
     gives(&edge, "c.bin", &origin.bytes("c.bin")?)?;
     edge.has(&["c.bin"])?;
     gives(&edge, "c.bin", &origin.bytes("c.bin")?)?;
@@ -431,7 +451,7 @@ fn gives_while_it_pulls() -> Result<()> {
     }
     let relay = Relay::start(&format!("{}:8082", place.address(1)), &origin.at, 1 << 20)?;
     let mut edge = Edge::of(&origin, &format!("http://{}", relay.address), 2, &[])?;
-    until(PATIENCE, "the origin's list", || Ok(get(&edge.link("big.bin"), &["-r", "0-0"])?.status != 404))?;
+    until(PATIENCE, "the origin's list", || Ok(get(&edge.link("big.bin"), &["-r", "0-0"])?.status < 400))?;
     // The end first: whoever reads says where.
     let reply = get(&edge.link("big.bin"), &["-r", "7900000-7999999"])?;
     ensure!(reply.status == 206 && reply.body == whole[7_900_000..], "{}", reply.head);
@@ -485,6 +505,22 @@ fn page_names_who_comes() -> Result<()> {
     Ok(())
 }
 
+/// One that is started beside another with the same folder ends at once, and the other goes on.
+fn one_folder_one_mirror() -> Result<()> {
+    let place = Place::new("mirror/folder")?;
+    let (cache, nobody) = (place.sub("cache")?.display().to_string(), format!("http://{}:9", place.address(1)));
+    let at = [2, 3].map(|host| format!("{}:0", place.address(host)));
+    let args = |at| ["mirror", &nobody, "--cache", &cache, "--listen", at];
+    let mut running = Running::start(&place, "first", &args(&at[0]))?;
+    let event = running.process.event("origin", PATIENCE)?;
+    ensure!(event["answers"] == false && event["why"].is_string(), "{event}");
+    shoal::fails(&place, &args(&at[1]), &["another mirror keeps its copies there", "--cache"])?;
+    let reply = get(&format!("http://{}/f/x", running.listening["http"].as_str().context("no address")?), &[])?;
+    ensure!(reply.status == 503 && reply.header("retry-after").is_some(), "{}", reply.head);
+    place.succeeded();
+    Ok(())
+}
+
 fn who_may() -> Result<()> {
     let origin = Origin::new("may", &[("a.bin", 1000)], &["--mirrors", "none"])?;
     let reply = register(&origin, "http://127.0.0.1:1", &serde_json::json!({}))?;
@@ -493,6 +529,10 @@ fn who_may() -> Result<()> {
     shoal::fails(&origin.place, &["share", "nothing-here", "--mirrors", "near"], &["nothing-here"])?;
     let none = process::output(shoal::command(&origin.place, "usage")?.args(["mirror", &format!("{origin_url}/f/a")]))?;
     ensure!(none.status.code() == Some(2), "a link is no server: {}", String::from_utf8_lossy(&none.stderr));
+    let small =
+        process::output(shoal::command(&origin.place, "small")?.args(["mirror", &origin_url, "--max-size", "5"]))?;
+    let told = String::from_utf8_lossy(&small.stderr);
+    ensure!(small.status.code() == Some(2) && told.contains("did you mean 5G?"), "{told}");
     origin.place.succeeded();
     Ok(())
 }

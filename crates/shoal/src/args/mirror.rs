@@ -2,11 +2,14 @@
 
 use super::address;
 use crate::failure::Failure;
-use crate::units::Size;
+use crate::units::{self, Size, UnitError};
 use clap::Args;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use web::{Allowed, MirrorRules, Network};
+
+/// A smaller limit on all copies together is a unit that was left away.
+const CACHE_MIN: u64 = 1 << 20;
 
 /// Where a mirror listens unless it is told otherwise: for this machine alone.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -24,7 +27,7 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "ADDR:PORT", default_value_t = LISTEN, value_parser = address::listen)]
     pub listen: SocketAddr,
     /// Keep copies of so much at most; what nobody asked for longest makes room [default: what the disk holds]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = cache_size)]
     pub max_size: Option<Size>,
     /// The address to tell the origin, if others reach this machine by another one than where it listens
     #[arg(long, value_name = "URL")]
@@ -70,6 +73,18 @@ impl MirrorsArgs {
     }
 }
 
+fn cache_size(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse().map_err(|e: UnitError| e.to_string())?;
+    if size.0 >= CACHE_MIN {
+        return Ok(size);
+    }
+    let bytes = units::count(size.0, "byte");
+    Err(match text.trim().bytes().all(|b| b.is_ascii_digit()) && size.0 > 0 {
+        true => format!("{} is {bytes}; did you mean {}G?", text.trim(), size.0),
+        false => format!("{} is {bytes}; a mirror needs 1M at least", text.trim()),
+    })
+}
+
 fn redirect(text: &str) -> Result<(Network, String), String> {
     let (network, url) = text.split_once('=').ok_or("write a network, a = and the address of a mirror")?;
     let url = web::server_address(url)
@@ -80,6 +95,17 @@ fn redirect(text: &str) -> Result<(Network, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cache_of_some_bytes_is_a_mistake() {
+        assert_eq!(cache_size("1M"), Ok(Size(1 << 20)));
+        assert_eq!(cache_size("2500000"), Ok(Size(2_500_000)));
+        let why = |text| cache_size(text).unwrap_err();
+        assert_eq!(why("5"), "5 is 5 bytes; did you mean 5G?");
+        assert_eq!(why("1"), "1 is 1 byte; did you mean 1G?");
+        assert!(why("0").contains("1M at least") && why("10K").starts_with("10K is 10,240 bytes"), "{}", why("10K"));
+        assert!(why("x").contains("number"));
+    }
 
     #[test]
     fn a_network_and_a_mirror() {

@@ -11,9 +11,9 @@ use base::InfoHashes;
 use node::{Listen, Node};
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-use web::{Answer, Limits, Live, MirrorNews, MirrorOptions, Mirroring, Serving, Swarm};
+use web::{Answer, Limits, Live, MirrorCache, MirrorNews, MirrorOptions, Mirroring, Serving, Swarm};
 
 /// Connections at once.
 const CONNECTIONS: usize = 4_096;
@@ -21,7 +21,7 @@ const CONNECTIONS: usize = 4_096;
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Said<'a> {
-    Origin { answers: bool, why: Option<&'a str> },
+    Origin { answers: bool, why: Option<&'a str>, away_secs: Option<u64> },
     Mirrored { name: &'a str, bytes: u64, link: &'a str },
     Gone { name: &'a str, why: &'a str },
     Failed { name: &'a str, why: &'a str },
@@ -34,6 +34,7 @@ pub async fn run(args: MirrorArgs, global: &Global, voice: Voice) -> Result<(), 
     let public = args.public.as_deref().map(public).transpose()?;
     let listeners = super::listen(args.listen).await?;
     let bound = listeners.first().context("no listener")?.local_addr()?;
+    let own_cache = args.cache.as_deref().map(open).transpose()?;
     // Its state goes with the copies, unless somebody says where it is.
     let mut global = global.clone();
     if let (None, Some(cache)) = (&global.data_dir, &args.cache) {
@@ -42,35 +43,41 @@ pub async fn run(args: MirrorArgs, global: &Global, voice: Voice) -> Result<(), 
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let network = NetworkArgs::usual(Some(nowhere));
     let node = session::start(&network, &global, Listen::At(nowhere), None, None).await?;
-    let cache = args.cache.clone().unwrap_or_else(|| node.data_dir().join("mirror"));
     let at = SocketAddr::new(if bound.ip().is_unspecified() { own() } else { bound.ip() }, bound.port());
     let base = public.unwrap_or_else(|| format!("http://{at}"));
     voice.object(&Listening { http: Some(bound), ..Listening::default() });
     voice.result(&format!("a mirror of {origin} is at {base}/"));
-    let options = MirrorOptions { origin, base, cache, size_max: args.max_size.map(|size| size.0) };
-    let result = mirror(options, &node, listeners, voice).await;
+    let options = MirrorOptions { origin, base, size_max: args.max_size.map(|size| size.0) };
+    let result = match own_cache.map_or_else(|| open(&node.data_dir().join("mirror")), Ok) {
+        Ok(cache) => mirror(options, cache, &node, listeners, voice).await,
+        Err(failure) => Err(failure),
+    };
     session::end(&node, voice).await;
     result
 }
 
+fn open(cache: &Path) -> Result<MirrorCache, Failure> {
+    let opened = MirrorCache::open(cache);
+    Ok(opened
+        .with_context(|| format!("can't keep copies in {}; choose another folder with --cache", cache.display()))?)
+}
+
 async fn mirror(
     options: MirrorOptions,
+    cache: MirrorCache,
     node: &Arc<Node>,
     listeners: Vec<tokio::net::TcpListener>,
     voice: Voice,
 ) -> Result<(), Failure> {
-    let cache: PathBuf = options.cache.clone();
     let base = options.base.clone();
-    let mirroring = Mirroring::new(options, node.clone(), Arc::new(NoSwarm));
+    let mirroring = Mirroring::new(options, cache, node.clone(), Arc::new(NoSwarm));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let limits = Limits { threads, connections: CONNECTIONS, ..Limits::default() };
     let serving = Serving { handler: mirroring.site(), limits, log: None };
     let (closing, closed) = tokio::sync::oneshot::channel::<()>();
     let mut server = tokio::spawn(web::serve(serving, listeners, async move { drop(closed.await) }));
     let result = tokio::select! {
-        ended = mirroring.run(|news| tell(&news, &base, voice)) => {
-            ended.with_context(|| format!("can't keep copies in {}; choose another folder with --cache", cache.display()))
-        }
+        () = mirroring.run(|news| tell(&news, &base, voice)) => Ok(()),
         () = signals::stop() => Ok(()),
         ended = &mut server => Err(anyhow::anyhow!("the web server has ended: {ended:?}")),
     };
@@ -84,13 +91,17 @@ async fn mirror(
 
 fn tell(news: &MirrorNews, base: &str, voice: Voice) {
     match news {
-        MirrorNews::Origin { answers, why } => {
-            voice.object(&Said::Origin { answers: *answers, why: why.as_deref() });
-            match why {
-                Some(why) => {
-                    voice.warn(&format!("the origin does not answer: {why}; what is here is given all the same"))
+        MirrorNews::Origin { answers, why, away } => {
+            let away_secs = away.map(|away| away.as_secs());
+            voice.object(&Said::Origin { answers: *answers, why: why.as_deref(), away_secs });
+            match (why, away) {
+                (Some(why), _) => voice.warn(&format!(
+                    "the origin does not answer: {why}; what is here is given all the same, and the origin is tried again"
+                )),
+                (None, Some(away)) => {
+                    voice.note(&format!("the origin answers again, after {}", units::time(*away)));
                 }
-                None => voice.note("the origin answers"),
+                (None, None) => voice.note("the origin answers"),
             }
         }
         MirrorNews::Here(facts) => {

@@ -4,7 +4,7 @@ use crate::catalogue::{EVENTS, Facts, Named};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use node::http::client::{Request, Web};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Time until the next try: the first one, doubled each time up to the last.
@@ -69,16 +69,33 @@ async fn follow(
     while let Some(chunk) = answer.chunk().await.map_err(|_| "the connection broke off".to_owned())? {
         *heard = true;
         for (id, event) in events.feed(&chunk)? {
-            let ready = event == Told::Ready;
             if told.send(event).await.is_err() {
                 return Ok(());
             }
-            if id.is_some() || ready {
-                *last = id.or(last.take());
+            if id.is_some() {
+                *last = id;
             }
         }
     }
     Err("the connection ended".into())
+}
+
+/// Since when a site does not answer, and why.
+#[derive(Debug, Default)]
+pub(super) struct Away(Option<(Instant, String)>);
+
+impl Away {
+    /// It does not answer at `now`. True: that is new, or the reason is.
+    pub(super) fn lost(&mut self, why: &str, now: Instant) -> bool {
+        let since = self.0.as_ref().map_or(now, |(since, _)| *since);
+        let before = self.0.replace((since, why.to_owned()));
+        before.is_none_or(|(_, before)| before != why)
+    }
+
+    /// It answers at `now`: for how long it did not.
+    pub(super) fn back(&mut self, now: Instant) -> Option<Duration> {
+        self.0.take().map(|(since, _)| now.duration_since(since))
+    }
 }
 
 /// Splits a stream into events.
@@ -152,6 +169,16 @@ mod tests {
             let all: Vec<_> = text.as_bytes().chunks(size).flat_map(|chunk| events.feed(chunk).unwrap()).collect();
             assert_eq!(all, wanted, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn one_reason_is_told_once() {
+        let (mut away, begin) = (Away::default(), Instant::now());
+        let at = |secs| begin + Duration::from_secs(secs);
+        assert_eq!(away.back(at(0)), None);
+        assert!(away.lost("refused", at(1)) && !away.lost("refused", at(2)) && away.lost("no answer", at(3)));
+        assert_eq!(away.back(at(61)), Some(Duration::from_secs(60)));
+        assert!(away.lost("no answer", at(70)), "it answered meanwhile");
     }
 
     #[test]

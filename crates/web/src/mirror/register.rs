@@ -25,7 +25,14 @@ pub(super) struct Register {
     /// The site is being told.
     telling: Option<Telling>,
     /// What came of it last.
-    last: Option<(bool, Option<String>)>,
+    last: Option<State>,
+}
+
+/// Whether others are told of this mirror, and why not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) listed: bool,
+    pub(super) why: Option<String>,
 }
 
 #[derive(Debug)]
@@ -45,12 +52,14 @@ impl Drop for Telling {
 pub(super) enum Turn {
     /// It is time to tell the site.
     Tell,
-    /// It has answered. None: nothing new came of it.
-    Told(Option<Answer>),
+    /// It has answered.
+    Told {
+        /// What is not as it should be here.
+        wrong: Vec<String>,
+        /// What came of it, if that is new.
+        news: Option<State>,
+    },
 }
-
-/// What is not as it should be, whether others are told of this mirror, and why not.
-pub(super) type Answer = Result<(Vec<String>, bool, Option<String>), String>;
 
 impl Register {
     pub(super) fn new(options: &MirrorOptions) -> Self {
@@ -72,7 +81,7 @@ impl Register {
         let answer = (&mut telling.answer).await.unwrap_or_else(|error| Err(error.to_string()));
         let any = telling.any;
         self.telling = None;
-        Turn::Told(self.told(answer, any))
+        self.told(answer, any)
     }
 
     /// Tells it.
@@ -88,19 +97,19 @@ impl Register {
         self.next = Instant::now() + REGISTER_EVERY;
     }
 
-    fn told(&mut self, answer: Result<Registered, String>, any: bool) -> Option<Answer> {
-        if answer.as_ref().is_ok_and(|answer| !answer.listed && any) {
-            self.next = self.next.min(Instant::now() + UNLISTED_EVERY);
-        }
-        let (state, wrong) = match &answer {
-            Ok(answer) => ((answer.listed, answer.why.clone()), answer.wrong.clone()),
-            Err(why) => ((false, Some(why.clone())), Vec::new()),
+    fn told(&mut self, answer: Result<Registered, String>, any: bool) -> Turn {
+        let (state, wrong) = match answer {
+            Ok(Registered { listed, why, wrong, again: _ }) => {
+                if !listed && any {
+                    self.next = self.next.min(Instant::now() + UNLISTED_EVERY);
+                }
+                (State { listed, why }, wrong)
+            }
+            Err(why) => (State { listed: false, why: Some(why) }, Vec::new()),
         };
-        if self.last.as_ref() == Some(&state) && wrong.is_empty() {
-            return None;
-        }
-        self.last = Some(state.clone());
-        Some(answer.map(|_| (wrong, state.0, state.1)))
+        let news = (self.last.as_ref() != Some(&state)).then(|| state.clone());
+        self.last = Some(state);
+        Turn::Told { wrong, news }
     }
 }
 

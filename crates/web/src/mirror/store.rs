@@ -6,23 +6,26 @@
 //! | `torrent` | its torrent, as the site gave it |
 //! | `data/NAME` | the content |
 //!
-//! Beside them, `asked.json` says when each was asked for last.
+//! Beside them, `asked.json` says when each was asked for last, and `mirror.lock` is held by the one mirror that keeps its copies there.
 //!
 //! A copy is given only while its files look as they did when they were checked; else it is checked again from the beginning.
 
 use crate::catalogue::Facts;
-use crate::item::{Hashed, Item};
+use crate::item::{Hashed, Item, tag};
 use crate::site::{Asked, Unmade};
-use base::{FileKind, Hex, InfoHashes, Metainfo};
+use axum::body::Bytes;
+use base::{FileKind, Hex, Metainfo};
 use node::Node;
 use node::create;
-use node::state::Remembered;
+use node::state::{Lock, Remembered};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, UNIX_EPOCH};
+use tokio::task::spawn_blocking;
 
 /// Bytes of an `item.json`.
 const FACTS_MAX: u64 = 64 << 10;
@@ -38,6 +41,26 @@ const CLOCK_STEP: Duration = Duration::from_millis(20);
 pub(super) struct Store {
     root: PathBuf,
     asked: PathBuf,
+    _lock: Lock,
+}
+
+/// The torrent of a copy, as the site gave it and as it was read.
+#[derive(Debug)]
+pub(super) struct Torrent {
+    pub(super) bytes: Bytes,
+    pub(super) metainfo: Metainfo,
+}
+
+impl Torrent {
+    pub(super) fn parse(bytes: Vec<u8>) -> Result<Self, String> {
+        let metainfo = Metainfo::parse(&bytes).map_err(|e| e.to_string())?;
+        Ok(Torrent { bytes: bytes.into(), metainfo })
+    }
+
+    /// It is of this version.
+    pub(super) fn is_of(&self, facts: &Facts) -> bool {
+        tag(&self.metainfo.info.hashes) == facts.tag
+    }
 }
 
 /// A copy whose files are whole: what it takes to give it.
@@ -49,10 +72,14 @@ struct Whole {
 }
 
 impl Store {
+    /// Takes the folder `cache`, which is made if it is not there. Blocking.
     pub(super) fn open(cache: &Path) -> io::Result<Self> {
-        let root = cache.join("items");
-        fs::create_dir_all(&root).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", root.display())))?;
-        Ok(Store { root: root.canonicalize()?, asked: cache.join("asked.json") })
+        let (root, lock) = (cache.join("items"), cache.join("mirror.lock"));
+        let at = |path: &Path, e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+        fs::create_dir_all(&root).map_err(|e| at(&root, e))?;
+        let taken = || io::Error::new(io::ErrorKind::ResourceBusy, "another mirror keeps its copies there");
+        let lock = Lock::take(&lock).map_err(|e| at(&lock, e))?.ok_or_else(taken)?;
+        Ok(Store { root: root.canonicalize()?, asked: cache.join("asked.json"), _lock: lock })
     }
 
     /// When each copy was asked for last, as far as earlier runs have noted it.
@@ -93,7 +120,7 @@ impl Store {
         Unmade { name: facts.name.clone(), root: self.data(facts), single: facts.single, leave_hidden: false }
     }
 
-    /// What was begun to be copied in earlier runs. What makes no sense is no copy.
+    /// What was begun to be copied in earlier runs. What makes no sense is no copy. Blocking.
     pub(super) fn list(&self) -> Vec<Facts> {
         let read = |folder: PathBuf| {
             let mut text = Vec::new();
@@ -119,41 +146,43 @@ impl Store {
     }
 
     /// The torrent of what is being copied, if it is of this version.
-    pub(super) fn torrent(&self, facts: &Facts) -> Option<Vec<u8>> {
-        let bytes = fs::read(self.folder(facts).join("torrent")).ok()?;
-        let metainfo = Metainfo::parse(&bytes).ok()?;
-        (tag(&metainfo.info.hashes) == facts.tag).then_some(bytes)
+    pub(super) async fn torrent(&self, facts: &Facts) -> Option<Arc<Torrent>> {
+        let (path, facts) = (self.folder(facts).join("torrent"), facts.clone());
+        let read = move || {
+            let torrent = Torrent::parse(fs::read(path).ok()?).ok()?;
+            torrent.is_of(&facts).then(|| Arc::new(torrent))
+        };
+        spawn_blocking(read).await.ok()?
     }
 
     /// The copy, if it is whole and looks as it did when it was checked.
-    pub(super) async fn recall(&self, node: &Node, facts: &Facts) -> Option<Item> {
-        let bytes = self.torrent(facts)?;
-        let path = self.content(facts, &Metainfo::parse(&bytes).ok()?);
+    pub(super) async fn recall(&self, node: &Node, facts: &Facts, torrent: &Arc<Torrent>) -> Option<Item> {
+        let path = self.content(facts, &torrent.metainfo);
         let known = node.recall(&path).await.ok().flatten()?;
-        let facts = facts.clone();
+        let (facts, torrent) = (facts.clone(), torrent.clone());
         let make = move || {
-            whole(&facts, bytes, &path, Some(known.digests)).ok().filter(|w| w.fingerprint == known.fingerprint)
+            let whole = whole(&facts, &torrent, &path, Some(known.digests)).ok()?;
+            (whole.fingerprint == known.fingerprint).then_some(whole.item)
         };
-        Some(tokio::task::spawn_blocking(make).await.ok().flatten()?.item)
+        spawn_blocking(make).await.ok()?
     }
 
     /// Every piece of it was checked just now: it may be given.
-    pub(super) async fn finish(&self, node: &Node, facts: &Facts, torrent: Vec<u8>) -> Result<Item, String> {
-        let metainfo = Metainfo::parse(&torrent).map_err(|e| e.to_string())?;
-        let path = self.content(facts, &metainfo);
-        let (of, at, bytes) = (facts.clone(), path.clone(), torrent.clone());
-        let made = tokio::task::spawn_blocking(move || {
-            if let (true, Some(modified)) = (of.single, of.modified) {
+    pub(super) async fn finish(&self, node: &Node, facts: &Facts, torrent: Arc<Torrent>) -> Result<Item, String> {
+        let path = self.content(facts, &torrent.metainfo);
+        let (facts, at, of) = (facts.clone(), path.clone(), torrent.clone());
+        let made = spawn_blocking(move || {
+            if let (true, Some(modified)) = (facts.single, facts.modified) {
                 // The same time as at the site, for conditions that ask for it.
                 let time = UNIX_EPOCH.checked_add(Duration::from_secs(modified));
                 let file = File::options().write(true).open(&at);
                 let _ = time.zip(file.ok()).map(|(time, file)| file.set_modified(time));
             }
             std::thread::sleep(CLOCK_STEP);
-            whole(&of, bytes, &at, None)
+            whole(&facts, &of, &at, None)
         });
         let Whole { item, fingerprint, digests } = made.await.map_err(|e| e.to_string())??;
-        let what = Remembered { fingerprint, torrent, digests };
+        let what = Remembered { fingerprint, torrent: torrent.bytes.to_vec(), digests };
         if let Err(error) = node.remember(&path, &what).await {
             tracing::warn!("{error}");
         }
@@ -161,19 +190,23 @@ impl Store {
     }
 
     /// The next look at it is from the beginning, however it looks from outside.
-    pub(super) fn forget(&self, facts: &Facts, item: &Item) {
+    pub(super) async fn forget(&self, item: Arc<Item>) {
         // Its time of change is another from now on, so what is remembered is of no use.
         let touch = |path: PathBuf| {
             let metadata = fs::metadata(&path)?;
             fs::set_permissions(&path, metadata.permissions())
         };
-        for file in &item.files {
-            let path =
-                if file.disk.as_os_str().is_empty() { item.root().to_owned() } else { item.root().join(&file.disk) };
-            if let Err(error) = touch(path) {
-                tracing::warn!("{}: {error}", facts.name);
+        let forget = move || {
+            for file in &item.files {
+                let alone = file.disk.as_os_str().is_empty();
+                let path = if alone { item.root().to_owned() } else { item.root().join(&file.disk) };
+                if let Err(error) = touch(path) {
+                    tracing::warn!("{}: {error}", item.name);
+                }
             }
-        }
+        };
+        // It ends early only if the mirror does.
+        let _ = spawn_blocking(forget).await;
     }
 
     /// The file or folder itself.
@@ -182,12 +215,17 @@ impl Store {
     }
 
     /// Deletes a copy. What can't be deleted is in nobody's way.
-    pub(super) fn delete(&self, facts: &Facts) {
-        if let Err(error) = fs::remove_dir_all(self.folder(facts))
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!("can't delete the copy of {}: {error}", facts.name);
-        }
+    pub(super) async fn delete(&self, facts: &Facts) {
+        let (folder, name) = (self.folder(facts), facts.name.clone());
+        let delete = move || {
+            if let Err(error) = fs::remove_dir_all(folder)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!("can't delete the copy of {name}: {error}");
+            }
+        };
+        // It ends early only if the mirror does.
+        let _ = spawn_blocking(delete).await;
     }
 
     /// Deletes all but these. Blocking.
@@ -201,14 +239,9 @@ impl Store {
     }
 }
 
-/// What names content in entity tags.
-pub(super) fn tag(hashes: &InfoHashes) -> String {
-    hashes.v2.map(|h| Hex(&h).to_string()).or(hashes.v1.map(|h| h.to_string())).unwrap_or_default()
-}
-
 /// Looks at the files, and hashes each unless its digest is known.
-fn whole(facts: &Facts, torrent: Vec<u8>, path: &Path, digests: Option<Vec<[u8; 32]>>) -> Result<Whole, String> {
-    let metainfo = Metainfo::parse(&torrent).map_err(|e| e.to_string())?;
+fn whole(facts: &Facts, torrent: &Torrent, path: &Path, digests: Option<Vec<[u8; 32]>>) -> Result<Whole, String> {
+    let metainfo = &torrent.metainfo;
     let failed = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let look = || create::look(path, false, &AtomicBool::new(false)).map_err(|e| e.to_string());
     let before = look()?.fingerprint;
@@ -235,8 +268,8 @@ fn whole(facts: &Facts, torrent: Vec<u8>, path: &Path, digests: Option<Vec<[u8; 
     let hashed = Hashed { files, digests: digests.unwrap_or(sums) };
     let digests = hashed.digests.clone();
     let magnet = metainfo.magnet().to_string();
-    let item =
-        Item::new(facts.name.clone(), &metainfo, torrent.into(), magnet, path, &hashed).map_err(|e| e.to_string())?;
+    let item = Item::new(facts.name.clone(), metainfo, torrent.bytes.clone(), magnet, path, &hashed)
+        .map_err(|e| e.to_string())?;
     if look()?.fingerprint != before {
         return Err(failed(path, &"it has changed while it was looked at"));
     }
@@ -270,22 +303,33 @@ mod tests {
         assert!(store.asked().is_empty());
         let last: BTreeMap<String, Asked> = [("a b".into(), 5), ("c".into(), u64::MAX)].into();
         store.note_asked(&last).unwrap();
-        assert_eq!(Store::open(dir.path()).unwrap().asked(), last);
         store.keep_only(&[]);
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.asked(), last);
         fs::write(dir.path().join("asked.json"), "{").unwrap();
         assert!(store.asked().is_empty());
     }
 
     #[test]
-    fn copies_have_folders_of_their_own_whatever_they_are_called() {
+    fn two_mirrors_have_no_folder_in_common() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let refused = Store::open(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("another mirror"), "{refused}");
+        drop(store);
+        Store::open(dir.path()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn copies_have_folders_of_their_own_whatever_they_are_called() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let all = [facts("../../etc/passwd", "1"), facts("a", "1"), facts("a", "2"), facts("a1", "")];
         for facts in &all {
             assert_eq!(store.folder(facts).parent(), Some(&*store.root));
             store.begin(facts, b"no torrent").unwrap();
-            assert_eq!(store.torrent(facts), None, "it is none");
+            assert!(store.torrent(facts).await.is_none(), "it is none");
         }
         let mut listed: Vec<_> = store.list().into_iter().map(|f| (f.name, f.tag)).collect();
         listed.sort();
@@ -298,8 +342,8 @@ mod tests {
         assert_eq!(store.list().len(), 2);
         store.keep_only(&all[3..]);
         assert_eq!(store.list(), [all[3].clone()]);
-        store.delete(&all[3]);
-        store.delete(&all[3]);
+        store.delete(&all[3]).await;
+        store.delete(&all[3]).await;
         assert!(store.list().is_empty());
     }
 }

@@ -10,6 +10,7 @@ use crate::answer;
 use crate::body::{Arriving, Source, Wait};
 use crate::catalogue::Facts;
 use crate::conditions::Version;
+use crate::item::file_tag;
 use crate::range::{self, Asked};
 use axum::body::Bytes;
 use axum::http::header;
@@ -204,11 +205,9 @@ impl Site {
         let (number, (_, file)) = files.find(|(_, (_, f))| wanted.as_ref().is_none_or(|path| f.path == *path))?;
         let (len, begin) = (file.len, file.offset);
         let facts = &coming.facts;
-        let (etag, modified) = match unmade.single {
-            true => (format!("\"{}\"", facts.tag), facts.modified),
-            false => (format!("\"{}-{number}\"", facts.tag), None),
-        };
-        let modified = modified.and_then(|secs| UNIX_EPOCH.checked_add(Duration::from_secs(secs)));
+        let etag = file_tag(&facts.tag, unmade.single, number);
+        let modified =
+            facts.modified.filter(|_| unmade.single).and_then(|secs| UNIX_EPOCH.checked_add(Duration::from_secs(secs)));
         let mut reader = Reader::new(&coming, opened.clone(), begin)?;
         let asked = asker.headers.get(header::RANGE).and_then(|v| v.to_str().ok());
         let first = match range::parse(asked, len) {

@@ -31,6 +31,8 @@ pub(crate) struct Edge {
     origin: String,
     /// It answers.
     answers: AtomicBool,
+    /// It has told all that it shares, in this run.
+    listed: AtomicBool,
     asked: Mutex<Requests>,
     wants: Mutex<Vec<Want>>,
     wanted: Notify,
@@ -60,6 +62,7 @@ impl Edge {
         Edge {
             origin,
             answers: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             asked: Mutex::default(),
             wants: Mutex::default(),
             wanted: Notify::new(),
@@ -87,6 +90,17 @@ impl Edge {
     /// When it was asked for last.
     pub(crate) fn last(&self, name: &str) -> Option<Asked> {
         self.lock().last.get(name).copied()
+    }
+
+    /// What was asked for of that for which `lacks` says so, the latest first.
+    pub(crate) fn asked_for(&self, lacks: impl Fn(&str) -> bool) -> Vec<(Asked, String)> {
+        let mut all: Vec<_> = {
+            let requests = self.lock();
+            let lacking = requests.last.iter().filter(|(name, _)| lacks(name));
+            lacking.map(|(name, asked)| (*asked, name.clone())).collect()
+        };
+        all.sort_unstable_by(|one, other| other.cmp(one));
+        all
     }
 
     /// Takes up what an earlier run has noted.
@@ -140,6 +154,11 @@ impl Edge {
     pub(crate) fn answers(&self, answers: bool) {
         self.answers.store(answers, Ordering::Relaxed);
     }
+
+    /// It has told all that it shares: what is not known here is not there either.
+    pub(crate) fn listed(&self) {
+        self.listed.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Site {
@@ -163,6 +182,17 @@ impl Site {
         // From there nobody is sent back.
         let query = if asker.download { "?download=here" } else { "?here" };
         Some(send(&format!("{}{}{suffix}{query}", edge.origin, mirrors::path(name, path))))
+    }
+
+    /// The answer for a name under which there is nothing. A site of copies that has not heard yet what the original shares can't
+    /// say so.
+    pub(super) fn unknown(&self, asker: &Asker<'_>) -> Response {
+        let heard = self.edge.as_ref().is_none_or(|edge| edge.listed.load(Ordering::Relaxed));
+        match heard {
+            true => answer::not_found(),
+            false if asker.only_looks() => answer::refuse(StatusCode::GATEWAY_TIMEOUT, "it is not here"),
+            false => answer::busy("what there is to copy is not known here yet; ask again later", plain::RETRY),
+        }
     }
 }
 
