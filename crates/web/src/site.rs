@@ -371,10 +371,7 @@ impl Site {
                 link::describe(&mut response, &item, None, &mirrors);
                 return response;
             }
-            Some(Slot::Ready(item)) => {
-                let content = if item.single { Content::File(0) } else { Content::Tar };
-                return self.content(item, content, asker).await;
-            }
+            Some(Slot::Ready(item)) => return self.part(item, None, asker).await,
             Some(Slot::Unmade(unmade)) if page && self.edge.is_none() => return answer::page(page::unmade(&unmade)),
             Some(Slot::Unmade(unmade)) => return self.as_it_is(unmade, None, asker).await,
             None => {}
@@ -413,19 +410,28 @@ impl Site {
     /// The file `path` of the folder that is shared as `name`.
     async fn member(&self, name: &str, path: &str, asker: &Asker<'_>) -> Response {
         match self.find(name).await {
-            Some(Slot::Ready(item)) if !item.single => match (item.file(path), item.pad(path)) {
-                (Some(file), _) => self.content(item, Content::File(file), asker).await,
-                (None, Some(len)) => self.content(item, Content::Zeros(len), asker).await,
-                (None, None) => answer::not_found(),
-            },
-            // To web seeds of v2 torrents, libtorrent appends the name of a single file as well.
-            Some(Slot::Ready(item)) if path == item.title => self.content(item, Content::File(0), asker).await,
+            Some(Slot::Ready(item)) => self.part(item, Some(path), asker).await,
             // Of what has changed at the original, a mirror does not know what it is.
             Some(Slot::Unmade(unmade)) if !unmade.single || self.edge.is_some() => {
                 self.as_it_is(unmade, Some(path), asker).await
             }
             Some(_) => answer::not_found(),
             None => self.unknown(asker),
+        }
+    }
+
+    /// The item, or what is at `path` in it.
+    async fn part(&self, item: Arc<Item>, path: Option<&str>, asker: &Asker<'_>) -> Response {
+        let content = match path {
+            None if item.single => Some(Content::File(0)),
+            None => Some(Content::Tar),
+            // To web seeds of v2 torrents, libtorrent appends the name of a single file as well.
+            Some(path) if item.single => (path == item.title).then_some(Content::File(0)),
+            Some(path) => item.file(path).map(Content::File).or_else(|| item.pad(path).map(Content::Zeros)),
+        };
+        match content {
+            Some(content) => self.content(item, content, asker).await,
+            None => answer::not_found(),
         }
     }
 
@@ -470,6 +476,12 @@ impl Site {
             && let Some(response) = self.coming(&unmade, path, asker).await
         {
             return response;
+        }
+        if self.edge.is_some()
+            && let Some(Slot::Ready(item)) = self.slots.find(&unmade.name)
+        {
+            // It became whole just now.
+            return Box::pin(self.part(item, path, asker)).await;
         }
         if let Some(response) = self.not_here(&unmade.name, path, "", asker) {
             return response;

@@ -221,7 +221,7 @@ fn without_origin() -> Result<()> {
     ensure!(unknown.status == 503 && unknown.header("retry-after").is_some(), "{}", unknown.head);
     // Its page names nobody who is not there.
     let page = get(&edge.link("a.bin"), &["-H", "Accept: text/html"])?;
-    ensure!(page.status == 200 && !page.text().contains(&origin.at), "the page names the origin");
+    ensure!(page.status == 200 && !page.text().contains(&origin.link("a.bin")), "the page names the origin");
     gives(&edge, "a.bin", &whole)?;
     until(PATIENCE, "the copy of the folder", || Ok(get(&edge.link("tree/x.bin"), &["-I"])?.status == 200))?;
     gives(&edge, "tree/x.bin", &part)?;

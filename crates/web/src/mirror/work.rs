@@ -296,12 +296,16 @@ impl<'a, F: Fn(MirrorNews)> Work<'a, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::item::Hashed;
     use crate::live::{Answer, Live, Swarm};
     use crate::mirror::{MirrorCache, MirrorOptions};
     use crate::serve::Handler as _;
     use axum::body::Body;
+    use axum::body::Bytes;
     use axum::http::{Request, header};
     use base::InfoHashes;
+    use node::create::{self, CreateOptions};
+    use node::disk::check::Meter;
     use node::{Listen, Node, NodeConfig};
     use std::cell::RefCell;
     use std::net::SocketAddr;
@@ -408,6 +412,35 @@ mod tests {
         }
         // Nobody has said yet whether it is a folder.
         assert_eq!(ask(&of, "/f/tree/x", ("accept", "*/*")).await, (302, false));
+    }
+
+    #[tokio::test]
+    async fn what_becomes_whole_while_somebody_asks_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = mirror(dir.path(), &[]).await;
+        let path = dir.path().join("a");
+        std::fs::write(&path, "content").unwrap();
+        let options = CreateOptions { threads: 1, ..CreateOptions::default() };
+        let metainfo = create::create(&path, &options, &Meter::default(), |_| {}).unwrap().metainfo;
+        let hashed = Hashed { files: vec![path.metadata().unwrap()], digests: Vec::new() };
+        let item = Item::new("a".into(), &metainfo, Bytes::new(), String::new(), &path, &hashed).unwrap();
+        let mut work = Work::new(&of, Arc::default(), |_| {});
+        for told in [Told::Connected, Told::Item(Facts::of(&item))] {
+            work.hear(told).await;
+        }
+        let answered = async {
+            let wants = loop {
+                match of.edge.wants() {
+                    wants if wants.is_empty() => tokio::task::yield_now().await,
+                    wants => break wants,
+                }
+            };
+            // It was pulled to its end before anybody could hear that it is being pulled.
+            work.add(Facts::of(&item), item);
+            wants.into_iter().for_each(|(_, tell)| drop(tell.send(None)));
+        };
+        let (status, ()) = tokio::join!(ask(&of, "/f/a", ("accept", "*/*")), answered);
+        assert_eq!(status, (200, false));
     }
 
     #[tokio::test]
