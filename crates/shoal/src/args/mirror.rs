@@ -103,7 +103,7 @@ mod tests {
         let why = |text| cache_size(text).unwrap_err();
         assert_eq!(why("5"), "5 is 5 bytes; did you mean 5G?");
         assert_eq!(why("1"), "1 is 1 byte; did you mean 1G?");
-        assert!(why("0").contains("1M at least") && why("10K").starts_with("10K is 10,240 bytes"), "{}", why("10K"));
+        assert!(why("0").contains("1M at least") && why("10K").starts_with("10K is 10240 bytes"), "{}", why("10K"));
         assert!(why("x").contains("number"));
     }
 
