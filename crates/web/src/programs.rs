@@ -80,7 +80,7 @@ pub struct Programs {
     room: Room,
     root: PathBuf,
     port: Option<u16>,
-    extra: variables::Variables,
+    extra: variables::Variables<'static>,
 }
 
 /// A program that was found in the path of a request.
@@ -151,7 +151,7 @@ impl Programs {
             room: Room::new(),
             root: root.canonicalize()?,
             port: None,
-            extra: variables::Variables::new(),
+            extra: variables::Variables::default(),
         })
     }
 
@@ -191,7 +191,7 @@ impl Programs {
 
     /// Tells all programs one more variable.
     pub fn variable(&mut self, name: &str, value: &str) {
-        self.extra.insert(name.into(), value.into());
+        self.extra.set(name.as_bytes().to_vec(), value.as_bytes().to_vec());
     }
 
     /// Tells them that requests come to this port, whatever clients call it.
@@ -308,8 +308,7 @@ impl Programs {
         let Ok(Ok(permit)) = permit else { return Err(ProgramError::Busy) };
         let fed = Fed::default();
         let turn = Turn { _permit: permit, fed: fed.clone() };
-        let mut variables = variables::of(script, &self.root, self.port, parts, from, length);
-        variables.extend(self.extra.clone());
+        let variables = variables::of(script, &self.root, self.port, parts, from, length, &self.extra);
         let patience = self.limits.patience;
         let output = match &*script.runner {
             Runner::Cgi(cgi) => cgi.run(script, &variables, body, patience, turn)?,

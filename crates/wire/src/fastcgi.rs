@@ -57,7 +57,7 @@ pub fn begin(out: &mut Vec<u8>) {
 
 /// Says all variables of the request.
 pub fn params<'a>(variables: impl IntoIterator<Item = (&'a [u8], &'a [u8])>, out: &mut Vec<u8>) {
-    let mut pairs = Vec::new();
+    let mut pairs = Vec::with_capacity(1024);
     for (name, value) in variables {
         length(name.len(), &mut pairs);
         length(value.len(), &mut pairs);

@@ -94,7 +94,7 @@ impl Cgi {
     pub(super) fn run(
         &self,
         script: &Script,
-        variables: &Variables,
+        variables: &Variables<'_>,
         body: Body,
         patience: Duration,
         turn: Turn,

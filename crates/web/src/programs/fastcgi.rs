@@ -85,7 +85,7 @@ impl FastCgi {
     pub(super) async fn run(
         &self,
         script: &Script,
-        variables: &Variables,
+        variables: &Variables<'_>,
         body: Body,
         patience: Duration,
         turn: Turn,
@@ -95,7 +95,7 @@ impl FastCgi {
         let (reader, writer) = tokio::io::split(stream);
         let mut head = Vec::with_capacity(2048);
         wire_fastcgi::begin(&mut head);
-        wire_fastcgi::params(variables.iter().map(|(n, v)| (&n[..], &v[..])), &mut head);
+        wire_fastcgi::params(variables.iter(), &mut head);
         let head_len = head.len();
         let bare = body.is_end_stream();
         let send = send(writer, head, body, patience, turn.fed.clone());
