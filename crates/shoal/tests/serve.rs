@@ -6,7 +6,7 @@ mod common;
 
 use common::Place;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
@@ -56,6 +56,29 @@ fn programs_that_can_not_run_are_named() {
     assert!(said.lines().any(|l| l.contains("/a.php: ") && l.contains("none.sock")), "{said}");
     assert!(
         said.lines().any(|l| l.contains("/a.cgi: ") && l.contains("www/a.cgi") && l.contains("chmod +x")),
+        "{said}"
+    );
+}
+
+#[test]
+fn who_speaks_tls_hears_an_alert_and_is_told_of_once() {
+    let place = Place::new();
+    fs::create_dir(place.path("www")).unwrap();
+    let mut serve = place.start(&["serve", "www", "--listen", "127.0.0.1:0"]);
+    let addr = serve.event("listening")["http"].as_str().unwrap().to_owned();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(&addr).unwrap();
+        // The beginning of a ClientHello.
+        stream.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, [21, 3, 3, 0, 2, 2, 10], "an alert, and the end");
+    }
+    serve.signal("INT");
+    let said = serve.said();
+    assert_eq!(
+        said.lines().filter(|line| line.contains("speaks TLS") && line.contains("http://")).count(),
+        1,
         "{said}"
     );
 }

@@ -21,6 +21,9 @@ use std::time::SystemTime;
 /// What pages may do: nothing but use the style, the script and the answers of this site.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                            base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The same, where there are forms.
+const FORM_POLICY: &str =
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 /// What shared files may do that browsers run: nothing, as if they came from nowhere.
 const FILE_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
@@ -83,7 +86,7 @@ pub(crate) fn moved(to: &str) -> Response {
 
 /// Nothing has this address.
 pub(crate) fn not_found() -> Response {
-    refuse(StatusCode::NOT_FOUND, "nothing is shared under this address; / lists what is")
+    refuse(StatusCode::NOT_FOUND, "nothing is shared under this address; /f/ lists what is")
 }
 
 /// A page.
@@ -95,6 +98,15 @@ pub(crate) fn page(html: Result<String, askama::Error>) -> Response {
             refuse(StatusCode::INTERNAL_SERVER_ERROR, "this page can't be made")
         }
     }
+}
+
+/// A page with forms that ask this site.
+pub(crate) fn page_with_forms(html: Result<String, askama::Error>) -> Response {
+    let mut response = page(html);
+    if let Some(policy) = response.headers_mut().get_mut(header::CONTENT_SECURITY_POLICY) {
+        *policy = HeaderValue::from_static(FORM_POLICY);
+    }
+    response
 }
 
 fn page_headers() -> response::Builder {

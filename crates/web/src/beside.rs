@@ -7,6 +7,10 @@ use axum::response::Response;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+/// Marks a request to whoever has the first page, if something is shared beside it: under `/f/`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shares;
+
 /// The site answers for its own paths, if there is one, and the other handler for all others.
 #[derive(Debug)]
 pub struct WithSite<H> {
@@ -17,10 +21,15 @@ pub struct WithSite<H> {
 }
 
 impl<H: Handler> Handler for WithSite<H> {
-    async fn answer(&self, request: Request, from: SocketAddr) -> Response {
+    async fn answer(&self, mut request: Request, from: SocketAddr) -> Response {
         match &self.site {
             Some(site) if Site::has(request.uri().path()) => Box::pin(site.answer(request, from)).await,
-            _ => self.handler.answer(request, from).await,
+            site => {
+                if request.uri().path() == "/" && site.as_ref().is_some_and(|site| !site.is_empty()) {
+                    request.extensions_mut().insert(Shares);
+                }
+                self.handler.answer(request, from).await
+            }
         }
     }
 }

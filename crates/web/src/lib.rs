@@ -39,6 +39,7 @@ mod serve;
 mod site;
 mod stamp;
 mod tar;
+mod tls;
 mod website;
 
 pub use auth::{Auth, AuthError, Guarded, password_line};

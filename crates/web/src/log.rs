@@ -151,7 +151,7 @@ impl Keeper for Entry {
 }
 
 /// The network that an address is of: 24 bits of IPv4, 48 of IPv6.
-fn masked(ip: IpAddr) -> IpAddr {
+pub(crate) fn masked(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let [a, b, c, _] = ip.octets();

@@ -100,8 +100,10 @@ pub(crate) fn item(item: &Item, link: &str, swarm: &Swarm, mirrors: &Mirrors) ->
         magnet: &item.magnet,
         link,
         curl: match item.single {
-            true => format!("curl -OJ {link}"),
-            false => format!("curl {link} | tar x"),
+            // By its header curl would call it by ASCII alone.
+            true if is_plain(&item.name) => format!("curl -OJ {}", word(link)),
+            true => format!("curl -o {} {}", word(&file_name(&item.name)), word(link)),
+            false => format!("curl {} | tar x", word(link)),
         },
         peers: swarm.peers.iter().map(peer).collect(),
         servers: servers(item, mirrors),
@@ -152,6 +154,27 @@ pub(crate) fn list<'a>(
     ListPage { items: items.map(row).collect(), unmade: unmade.iter().map(waiting).collect() }.render()
 }
 
+/// Whether it is the same in the plain form of `Content-Disposition`.
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|c| (c.is_ascii_graphic() || c == ' ') && !"\"\\%/;".contains(c))
+}
+
+/// A name that is one to a program that would take a dash for something else, and to whoever copies a line.
+fn file_name(name: &str) -> String {
+    let name: String = name.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
+    if name.starts_with('-') { format!("./{name}") } else { name }
+}
+
+/// A word of a shell's line.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 fn peer(peer: &crate::live::SwarmPeer) -> PeerRow {
     PeerRow {
         address: peer.address.clone(),
@@ -165,4 +188,23 @@ fn peer(peer: &crate::live::SwarmPeer) -> PeerRow {
 /// A name as one segment of a path; nothing in it means anything to a shell either.
 pub(crate) fn segment(name: &str) -> String {
     percent::encode(name.as_bytes(), b"+,=:@")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_a_shell_takes_as_they_are() {
+        assert_eq!(word("http://192.0.2.7:8080/f/M%C3%A4rz.txt"), "http://192.0.2.7:8080/f/M%C3%A4rz.txt");
+        assert_eq!(word("http://[::1]:8080/f/a"), "'http://[::1]:8080/f/a'");
+        assert_eq!(word("it's"), r"'it'\''s'");
+        assert_eq!(file_name("-\n"), "./-_");
+        assert!(is_plain("a b+c.txt") && !is_plain("M\u{e4}rz") && !is_plain("50%"));
+        // A shell says so, too.
+        for text in ["M\u{e4}rz 'n $(x) `y` \"z\" \\ !", "", "a&b;c|d", "*?[a]{b,c}~"] {
+            let printed = std::process::Command::new("sh").args(["-c", &format!("printf %s {}", word(text))]).output();
+            assert_eq!(String::from_utf8(printed.unwrap().stdout).unwrap(), text);
+        }
+    }
 }

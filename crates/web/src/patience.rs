@@ -2,6 +2,7 @@
 
 use crate::body::{Read, Stored};
 use crate::promise::{CHUNK, Next, Outbox, Promised};
+use crate::tls;
 use std::cell::RefCell;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -47,6 +48,8 @@ pub(crate) struct Patient {
     until: Option<Pin<Box<Sleep>>>,
     outbox: Outbox,
     slow: Slow,
+    /// Something came.
+    begun: bool,
 }
 
 /// Bytes that a disk had to be waited for.
@@ -78,7 +81,7 @@ async fn read_slowly(stored: Arc<dyn Stored>, at: u64, want: usize) -> io::Resul
 
 impl Patient {
     pub(crate) fn new(stream: TcpStream, limit: Duration, outbox: Outbox) -> Self {
-        Patient { stream, limit, until: None, outbox, slow: Slow::None }
+        Patient { stream, limit, until: None, outbox, slow: Slow::None, begun: false }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -190,7 +193,19 @@ fn len(bufs: &[IoSlice<'_>]) -> usize {
 
 impl AsyncRead for Patient {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let new = &buf.filled()[before..];
+        if !self.begun && !new.is_empty() {
+            self.begun = true;
+            if tls::begins(new) {
+                // What the socket does not take of it, nobody waits for.
+                let _ = self.stream.try_write(&tls::ALERT);
+                tls::tell(self.stream.peer_addr()?.ip());
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "this is TLS")));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -236,6 +236,11 @@ impl Site {
         self.slots.items()
     }
 
+    /// Nothing is shared.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// All that lacks one.
     pub fn unmade(&self) -> Vec<Arc<Unmade>> {
         self.slots.unmade()

@@ -206,7 +206,14 @@ async fn folders_have_an_index_or_a_listing() {
         "\u{e9} \u{4e16}.html",
     ];
     assert_eq!(names, want, "neither what is hidden, nor what leads out, nor pipes");
-    let biggest = yard.get("/?sort=size&order=desc&format=json").await;
+    // Who copies a site follows links alone, so each listing comes once.
+    assert!(!text.contains("?sort") && !text.contains("/f/"), "{text}");
+    assert!(text.contains("<form id=\"sort\">") && text.contains("name=\"sort\" value=\"size\""), "{text}");
+    assert!(page.header("content-security-policy").contains("form-action 'self'"), "or browsers send none of them");
+    let turned = yard.get("/sub/?sort=size").await.text();
+    assert!(turned.contains("value=\"-size\"") && turned.contains("value=\"time\""), "{turned}");
+    assert_eq!(yard.get("/?sort=-size").await.text(), yard.get("/?sort=size&order=desc").await.text());
+    let biggest = yard.get("/?sort=-size&format=json").await;
     let biggest: serde_json::Value = serde_json::from_slice(&biggest.body).unwrap();
     assert_eq!(
         (&biggest["entries"][2]["name"], &biggest["entries"][2]["bytes"]),

@@ -613,6 +613,24 @@ async fn what_a_finder_finds_is_shared_when_it_is_asked_for() {
     {
         assert_eq!(get(path).await.text() != "elsewhere", here, "{path}");
     }
+    let missing = get("/f/none").await.text();
+    assert!(missing.contains("/f/ lists what is"), "{missing}");
+}
+
+#[tokio::test]
+async fn the_first_listing_names_what_is_shared_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("sub")).unwrap();
+    let site = Arc::new(Site::new(Arc::new(Fake), "http://h.example".into()));
+    let folder = web::Folder::new(dir.path(), web::FolderOptions::default()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let handler = web::WithSite { site: Some(site.clone()), handler: folder };
+    tokio::spawn(web::serve(Serving::new(handler), vec![listener], std::future::pending()));
+    let links = async |path: &'static str| common::ask(addr, "GET", path, &[]).await.text().contains("href=\"/f/\"");
+    assert!(!links("/").await, "nothing is shared");
+    site.begin(Unmade { name: "sub".into(), root: dir.path().join("sub"), single: false, leave_hidden: true });
+    assert!(links("/").await && !links("/sub/").await);
 }
 
 struct Elsewhere;

@@ -5,6 +5,7 @@ use super::{STYLE, Trouble};
 use crate::accept;
 use crate::answer;
 use crate::beneath::Root;
+use crate::beside::Shares;
 use crate::date;
 use askama::Template;
 use axum::http::{header, request};
@@ -61,11 +62,14 @@ struct Page<'a> {
     bytes: String,
     more: usize,
     up: bool,
+    /// There is more under `/f/`.
+    shares: bool,
 }
 
+/// Sorts by it. A button, since who copies a site follows its links, and would have each listing once for each order.
 struct Column {
     label: &'static str,
-    href: String,
+    sort: String,
     mark: &'static str,
     number: bool,
 }
@@ -98,8 +102,9 @@ pub(super) fn answer(root: &Root, place: &Place, folder: &File, parts: &request:
         rows: entries.iter().map(row).collect(),
         more,
         up: !place.names().is_empty(),
+        shares: parts.extensions.get::<Shares>().is_some(),
     };
-    Ok(answer::page(page.render()))
+    Ok(answer::page_with_forms(page.render()))
 }
 
 fn row(entry: &Entry) -> Row<'_> {
@@ -173,7 +178,7 @@ fn wants_json(parts: &request::Parts) -> bool {
     accepts.flat_map(|a| a.split(',')).any(|one| accept::element(one) == ("application/json", true))
 }
 
-/// What `?sort=...&order=...&format=...` asks for.
+/// What `?sort=...&order=...&format=...` asks for; `sort=-size` is short for both.
 #[derive(Clone, Copy, Debug, Default)]
 struct Order {
     by: By,
@@ -196,6 +201,9 @@ impl Order {
             match pair {
                 "sort=size" => order.by = By::Size,
                 "sort=time" => order.by = By::Time,
+                "sort=-name" => order.down = true,
+                "sort=-size" => (order.by, order.down) = (By::Size, true),
+                "sort=-time" => (order.by, order.down) = (By::Time, true),
                 "order=desc" => order.down = true,
                 "format=json" => order.json = true,
                 _ => {}
@@ -223,11 +231,11 @@ impl Order {
         let column = |by, label, key, number| {
             let here = self.by == by;
             let (mark, next) = match (here, self.down) {
-                (true, false) => (" \u{2191}", "&order=desc"),
+                (true, false) => (" \u{2191}", "-"),
                 (true, true) => (" \u{2193}", ""),
                 (false, _) => ("", ""),
             };
-            Column { label, href: format!("?sort={key}{next}"), mark, number }
+            Column { label, sort: format!("{next}{key}"), mark, number }
         };
         vec![
             column(By::Name, "Name", "name", false),

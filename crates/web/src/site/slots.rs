@@ -47,6 +47,10 @@ impl Slots {
         self.read().get(name).cloned()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.read().is_empty()
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.read().contains_key(name)
     }
