@@ -313,7 +313,6 @@ async fn files_that_clients_write() {
         let head = "PUT /not/yet/there HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
         let mut stream = tokio::net::TcpStream::connect(yard.addr).await.unwrap();
         stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
         stream.shutdown().await.unwrap();
         let mut raw = Vec::new();
         let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut raw).await;

@@ -6,6 +6,7 @@
 mod common;
 
 use common::yard::Yard;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const CLOSE: &str = "Host: x\r\nConnection: close\r\n\r\n";
 
@@ -91,10 +92,12 @@ async fn no_request() {
         "G\u{e9}T /a.txt HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET a.txt HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /a.txt HTTP/1.1\r\nno colon\r\nHost: x\r\n\r\n",
-        "\x16\x03\x01\x02\x00\x01\x00",
+        "\x16\x02\x01\x02\x00\x01\x00",
     ] {
         refused(&yard, wrong, &["400"]).await;
     }
+    // Who speaks TLS understands an alert alone.
+    assert_eq!(yard.talk("\x16\x03\x01\x02\x00\x01\x00").await.as_bytes(), [21, 3, 3, 0, 2, 2, 10]);
 }
 
 // RFC 9112 3: a method longer than any answers 501
@@ -304,11 +307,29 @@ async fn how_answers_end() {
         let (length, chunked, answer) = fields(path, "1.1", CLOSE).await;
         assert!(length && chunked == 0, "{path}: {answer}");
     }
-    // How long a page becomes is not known while it is made.
-    std::fs::write(yard.path("drip.sh"), "printf 'Content-Type: text/plain\\n\\n\\n'; sleep 0.2; env").unwrap();
-    let (length, chunked, answer) = fields("/drip.sh", "1.1", CLOSE).await;
+    // How long a page becomes is not known while it is made: it goes on when its beginning was seen.
+    let go = yard.path("go");
+    let page = format!(
+        "printf 'Content-Type: text/plain\\n\\n\\n'; until [ -e {0} ]; do sleep 0.01; done; rm {0}; env",
+        go.display()
+    );
+    std::fs::write(yard.path("drip.sh"), page).unwrap();
+    let drip = async |version: &str, rest: &str| {
+        let mut stream = tokio::net::TcpStream::connect(yard.addr).await.unwrap();
+        stream.write_all(format!("GET /drip.sh HTTP/{version}\r\n{rest}").as_bytes()).await.unwrap();
+        let mut raw = Vec::new();
+        while !raw.ends_with(b"\r\n\r\n") {
+            raw.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8_lossy(&raw).to_lowercase();
+        std::fs::write(&go, "").unwrap();
+        stream.read_to_end(&mut raw).await.unwrap();
+        let answer = String::from_utf8_lossy(&raw).into_owned();
+        (head.contains("\r\ncontent-length:"), head.matches("chunked").count(), answer)
+    };
+    let (length, chunked, answer) = drip("1.1", CLOSE).await;
     assert!(!length && chunked == 1 && answer.ends_with("\r\n0\r\n\r\n"), "{answer}");
-    let (length, chunked, answer) = fields("/drip.sh", "1.0", "\r\n").await;
+    let (length, chunked, answer) = drip("1.0", "\r\n").await;
     assert!(!length && chunked == 0 && answer.contains("\nSERVER_PROTOCOL=HTTP/1.0\n"), "{answer}");
     let (length, chunked, answer) = fields("/empty.sh", "1.1", CLOSE).await;
     assert!(!length && chunked == 0 && answer.starts_with("HTTP/1.1 204 ") && answer.ends_with("\r\n\r\n"), "{answer}");
