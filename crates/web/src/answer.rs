@@ -1,6 +1,7 @@
 //! The responses: headers and bodies.
 
 use crate::body::{self, Segment, Source};
+use crate::chance::chance;
 use crate::conditions::{self, Verdict, Version};
 use crate::content::{Content, ContentError, Reader};
 use crate::item::{Item, file_tag};
@@ -12,8 +13,6 @@ use axum::http::{HeaderMap, Response as HttpResponse, StatusCode, response};
 use axum::response::Response;
 use base::{Hex, Metalink, percent};
 use serde::Serialize;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -319,7 +318,6 @@ fn validators(builder: response::Builder, version: &Version) -> response::Builde
 
 /// What no content can be made to contain: nobody knows it before.
 fn boundary() -> String {
-    let chance = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", chance(), chance())
 }
 

@@ -78,7 +78,7 @@ pub(crate) struct Registration {
 /// What it is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Registered {
-    /// Seconds after which it says so again.
+    /// Seconds after which it should say so again, for mirrors that others made: ours know it ([`REGISTER_EVERY`]).
     pub(crate) again: u64,
     /// Others are told of it.
     pub(crate) listed: bool,

@@ -3,11 +3,11 @@
 //! A connection stays where it came to. On a machine with few cores handing requests between threads costs more than it gives, and with
 //! one poll a thread nobody waits for another's. A thread gets the next connection if it has the fewest.
 
+use crate::count::{Count, One};
 use crate::serve::{Handler, Serving, connection};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -21,6 +21,8 @@ struct Arrival {
     stream: TcpStream,
     from: SocketAddr,
     place: OwnedSemaphorePermit,
+    /// It counts as one of the thread's, however it ends.
+    open: One,
 }
 
 /// All who answer. They end when this is dropped.
@@ -29,7 +31,7 @@ pub(crate) struct Crew(Vec<Member>);
 #[derive(Clone)]
 struct Member {
     arrivals: mpsc::Sender<Arrival>,
-    open: Arc<AtomicUsize>,
+    open: Count,
 }
 
 /// Done when all have ended.
@@ -58,8 +60,8 @@ impl Crew {
         for number in 0..threads.max(1) {
             let (arrivals, arriving) = mpsc::channel(ARRIVING_MAX);
             let (ending, end) = oneshot::channel();
-            let open = Arc::new(AtomicUsize::new(0));
-            let work = work(arriving, serving.clone(), stopped.clone(), open.clone(), ending);
+            let open = Count::default();
+            let work = work(arriving, serving.clone(), stopped.clone(), ending);
             match threads {
                 0 => drop(tokio::spawn(work)),
                 _ => {
@@ -80,19 +82,10 @@ impl Crew {
 
     /// Hands a connection to whoever has the fewest.
     pub(crate) async fn take(&self, stream: TcpStream, from: SocketAddr, place: OwnedSemaphorePermit) {
-        let Some(member) = self.0.iter().min_by_key(|m| m.open.load(Ordering::Relaxed)) else { return };
-        member.open.fetch_add(1, Ordering::Relaxed);
+        let Some(member) = self.0.iter().min_by_key(|m| m.open.now()) else { return };
+        let open = member.open.one();
         // Refused only at the end.
-        let _ = member.arrivals.send(Arrival { stream, from, place }).await;
-    }
-}
-
-/// One connection of a thread, however it ends.
-struct Open(Arc<AtomicUsize>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let _ = member.arrivals.send(Arrival { stream, from, place, open }).await;
     }
 }
 
@@ -101,20 +94,18 @@ async fn work<H: Handler>(
     mut arriving: mpsc::Receiver<Arrival>,
     serving: Arc<Serving<H>>,
     stopped: watch::Receiver<bool>,
-    open: Arc<AtomicUsize>,
     ending: oneshot::Sender<()>,
 ) {
     let mut connections = JoinSet::new();
-    while let Some(Arrival { stream, from, place }) = arriving.recv().await {
+    while let Some(Arrival { stream, from, place, open }) = arriving.recv().await {
         while connections.try_join_next().is_some() {}
-        let (serving, stopped, open) = (serving.clone(), stopped.clone(), Open(open.clone()));
+        let (serving, stopped) = (serving.clone(), stopped.clone());
         connections.spawn(async move {
-            let _open = open;
+            let _counted = (place, open);
             match tokio::net::TcpStream::from_std(stream) {
                 Ok(stream) => connection(serving, stream, from, stopped).await,
                 Err(error) => tracing::warn!("a connection is lost: {error}"),
             }
-            drop(place);
         });
     }
     // They end with all that works for them.

@@ -10,6 +10,7 @@ mod route;
 mod tunnel;
 
 use crate::answer::{allows, busy, refuse};
+use crate::chance::chance;
 use crate::hops::without_hops;
 use crate::say::printable;
 use crate::serve::Handler;
@@ -23,8 +24,6 @@ use http_body::Body as _;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 pub use route::Route;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -64,7 +63,7 @@ impl<H> Proxied<H> {
     /// A site with servers behind some of its paths.
     pub fn new(handler: H, routes: Vec<Route>, patience: Duration, body: u64) -> Self {
         let turns = Arc::new(Semaphore::new(UNDER_WAY_MAX));
-        let name = format!("shoal-{:08x}", RandomState::new().build_hasher().finish() as u32);
+        let name = format!("shoal-{:08x}", chance() as u32);
         Proxied { handler, routes, patience, body, turns, name }
     }
 }

@@ -30,6 +30,7 @@ use crate::accept;
 use crate::answer;
 use crate::catalogue::{self, Facts, REGISTRATION_MAX};
 use crate::content::{Content, ContentError};
+use crate::count::Count;
 use crate::hops;
 use crate::item::Item;
 use crate::link;
@@ -48,7 +49,6 @@ use registry::Registry;
 use slots::{Slot, Slots};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
@@ -84,7 +84,7 @@ pub struct Site {
     registry: Registry,
     registered: Notify,
     registering: Semaphore,
-    downloads: Arc<AtomicUsize>,
+    downloads: Count,
     /// It has copies of another site's items.
     edge: Option<Arc<Edge>>,
 }
@@ -118,7 +118,7 @@ impl Site {
             registry: Registry::default(),
             registered: Notify::new(),
             registering: Semaphore::new(REGISTERING_MAX),
-            downloads: Arc::default(),
+            downloads: Count::default(),
             edge: None,
         }
     }

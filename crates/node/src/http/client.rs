@@ -237,6 +237,22 @@ impl Web {
     }
 }
 
+/// What an answer brings, as far as the first byte beyond `max`.
+///
+/// # Errors
+/// If it breaks off, in words for people.
+pub async fn beginning(answer: &mut Response, max: u64) -> Result<Vec<u8>, WebError> {
+    let mut body = Vec::new();
+    let end = usize::try_from(max).unwrap_or(usize::MAX).saturating_add(1);
+    while body.len() < end
+        && let Some(chunk) = answer.chunk().await.map_err(|e| WebError::Failed(words(&e)))?
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(end);
+    Ok(body)
+}
+
 /// How near whoever answered is. Who is nowhere is far away.
 pub(crate) fn scope_of(by: Option<SocketAddr>) -> Scope {
     by.and_then(|a| Scope::of(a.ip())).unwrap_or(Scope::Global)
@@ -341,6 +357,19 @@ mod tests {
         asked.recv().await;
         asked.recv().await;
         assert!(asked.try_recv().is_err(), "two were asked");
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_is_read_no_farther_than_shows_it() {
+        let (at, _asked) = serve("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n123456789").await;
+        let (web, url) = (Web::default(), format!("http://{at}/"));
+        for (max, wanted) in [(0, "1"), (5, "123456"), (8, "123456789"), (9, "123456789"), (u64::MAX, "123456789")] {
+            let mut answer = web.ask(Request::get(&url)).await.unwrap();
+            assert_eq!(beginning(&mut answer, max).await.unwrap(), wanted.as_bytes(), "{max}");
+        }
+        let (at, _asked) = serve("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n1234").await;
+        let mut answer = web.ask(Request::get(&format!("http://{at}/"))).await.unwrap();
+        assert!(beginning(&mut answer, 9).await.is_err(), "it breaks off");
     }
 
     #[tokio::test]

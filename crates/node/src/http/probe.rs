@@ -1,6 +1,6 @@
 //! What is at a URL: one request that tells its size, its beginning, whether parts of it can be had, and what else is known of it.
 
-use super::client::{NamedBy, Request, Web, WebError, scope_of};
+use super::client::{NamedBy, Request, Web, WebError, beginning, scope_of};
 use super::headers::{self, Link};
 use super::version::Version;
 use base::metainfo::names;
@@ -132,12 +132,9 @@ pub async fn read_all_at(
     }
     let scope = scope_of(answer.remote_addr());
     let at = answer.url().clone();
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|e| WebError::Failed(crate::fetch::words(&e)))? {
-        if body.len() as u64 + chunk.len() as u64 > max {
-            return Err(WebError::Failed(format!("it is longer than {max} bytes")));
-        }
-        body.extend_from_slice(&chunk);
+    let body = beginning(&mut answer, max).await?;
+    if body.len() as u64 > max {
+        return Err(WebError::Failed(format!("it is longer than {max} bytes")));
     }
     Ok((body, scope, at))
 }

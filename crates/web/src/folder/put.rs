@@ -4,6 +4,7 @@ use super::path::Place;
 use super::{Trouble, version};
 use crate::answer;
 use crate::beneath::Root;
+use crate::chance::chance;
 use crate::conditions::{self, Version};
 use crate::pace::{Late, Pace};
 use axum::body::Body;
@@ -12,9 +13,7 @@ use axum::response::Response;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, fdatasync, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
-use std::collections::hash_map::RandomState;
 use std::fs::File;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,12 +40,7 @@ pub(super) struct Writing {
 
 impl Writing {
     pub(super) fn new(max: u64) -> Self {
-        Writing {
-            max,
-            draw: RandomState::new().build_hasher().finish(),
-            number: AtomicU64::new(0),
-            naming: Mutex::new(()),
-        }
+        Writing { max, draw: chance(), number: AtomicU64::new(0), naming: Mutex::new(()) }
     }
 
     /// Writes a file, and says how that went.

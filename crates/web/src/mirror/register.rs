@@ -3,7 +3,7 @@
 use super::MirrorOptions;
 use crate::catalogue::{ITEMS_MAX, MIRRORS, REGISTER_EVERY, Registered, Registration};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
-use node::http::client::{Request, Web};
+use node::http::client::{Request, Web, beginning};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_millis(300);
 /// Until others are told of this mirror it asks more often how it stands.
 const UNLISTED_EVERY: Duration = Duration::from_secs(3);
 /// Bytes of an answer.
-const ANSWER_MAX: usize = 4 << 20;
+const ANSWER_MAX: u64 = 4 << 20;
 
 #[derive(Debug)]
 pub(super) struct Register {
@@ -118,12 +118,9 @@ async fn ask(web: &Web, url: &str, registration: &Registration) -> Result<Regist
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     let request = Request { headers, method: Method::POST, body: body.into(), ..Request::get(url) };
     let mut answer = web.ask(request).await.map_err(|e| e.to_string())?;
-    let mut text = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|_| "the answer broke off".to_owned())? {
-        text.extend_from_slice(&chunk);
-        if text.len() > ANSWER_MAX {
-            return Err("its answer is too long".into());
-        }
+    let text = beginning(&mut answer, ANSWER_MAX).await.map_err(|_| "the answer broke off")?;
+    if text.len() as u64 > ANSWER_MAX {
+        return Err("its answer is too long".into());
     }
     if !answer.status().is_success() {
         return Err(format!("{}: {:.300}", answer.status(), crate::say::printable(&text)));

@@ -1,10 +1,11 @@
 //! Sending downloads to mirrors: by where a client is, and when there are too many here.
 //!
-//! Never pages, never what came with `download=here` (a mirror that has not got it sends people back so), and only to mirrors that
+//! Never pages, never what came with `here` or `download=here` (a mirror that has not got it sends people back so), and only to mirrors that
 //! live and have this version: so nobody is sent in a circle.
 
 use super::Site;
 use crate::body::{self, Keeper};
+use crate::count::One;
 use crate::item::Item;
 use crate::mirrors;
 use crate::promise::Outbox;
@@ -12,8 +13,6 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response as HttpResponse, StatusCode, header};
 use axum::response::Response;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// Who asks, as far as that matters for where it is answered.
@@ -51,7 +50,7 @@ impl Site {
             .filter(|(network, _)| network.contains(asker.from))
             .max_by_key(|(network, _)| network.bits())
             .and_then(|(_, base)| live.iter().find(|mirror| mirror.base == *base));
-        let full = rules.redirect_above.is_some_and(|most| self.downloads.load(Ordering::Relaxed) >= most);
+        let full = rules.redirect_above.is_some_and(|most| self.downloads.now() >= most);
         let to = near.or_else(|| live.first().filter(|_| full))?;
         self.registry.sent(&to.base);
         let query = if asker.download { "?download" } else { "" };
@@ -60,14 +59,13 @@ impl Site {
 
     /// Counts a download until it ends.
     pub(super) fn counted(&self, response: Response) -> Response {
-        self.downloads.fetch_add(1, Ordering::Relaxed);
-        let place = Place(self.downloads.clone());
-        response.map(|body| body::kept(body, place))
+        let one = self.downloads.one();
+        response.map(|body| body::kept(body, one))
     }
 
     /// Downloads now.
     pub fn downloads(&self) -> usize {
-        self.downloads.load(Ordering::Relaxed)
+        self.downloads.now()
     }
 }
 
@@ -81,12 +79,4 @@ pub(super) fn send(to: &str) -> Response {
     builder.body(Body::empty()).unwrap_or_default()
 }
 
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Keeper for Place {}
+impl Keeper for One {}

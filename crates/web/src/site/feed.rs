@@ -13,6 +13,7 @@
 
 use crate::answer;
 use crate::catalogue::{Facts, Named};
+use crate::chance::chance;
 use crate::site::slots::{Slot, Slots};
 use axum::body::{Body, Bytes};
 use axum::http::header::{self, HeaderMap, HeaderName};
@@ -20,10 +21,8 @@ use axum::http::{Response as HttpResponse, StatusCode};
 use axum::response::Response;
 use futures_util::stream;
 use serde::Serialize;
-use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,7 +51,7 @@ struct Inner {
     /// Tells the events of this run from those of others.
     run: String,
     log: Mutex<Log>,
-    last: watch::Sender<u64>,
+    news: watch::Sender<()>,
     room: Arc<Semaphore>,
 }
 
@@ -85,9 +84,9 @@ impl Log {
 
 impl Default for Feed {
     fn default() -> Self {
-        let run = format!("{:016x}", RandomState::new().build_hasher().finish());
-        let (log, last) = (Mutex::default(), watch::Sender::new(0));
-        Feed(Arc::new(Inner { run, log, last, room: Arc::new(Semaphore::new(LISTENERS_MAX)) }))
+        let run = format!("{:016x}", chance());
+        let (log, news) = (Mutex::default(), watch::Sender::new(()));
+        Feed(Arc::new(Inner { run, log, news, room: Arc::new(Semaphore::new(LISTENERS_MAX)) }))
     }
 }
 
@@ -98,24 +97,18 @@ impl Feed {
 
     /// Tells what is under a name now. However many change it at once, the last event is the last state.
     pub(super) fn tell(&self, slots: &Slots, name: &str) {
-        let last = {
+        {
             let mut log = self.log();
             let id = format!("{}-{}", self.0.run, log.last + 1);
-            let frame = frame(Some(&id), slots.find(name).as_ref(), name);
-            log.push(frame);
-            log.last
-        };
-        self.0.last.send_replace(last);
+            log.push(frame(Some(&id), slots.find(name).as_ref(), name));
+        }
+        self.0.news.send_replace(());
     }
 
     /// Lets all listeners go.
     pub(super) fn close(&self) {
-        let last = {
-            let mut log = self.log();
-            log.closed = true;
-            log.last
-        };
-        self.0.last.send_replace(last);
+        self.log().closed = true;
+        self.0.news.send_replace(());
     }
 
     /// The number of the last event; None: there will be no more.
@@ -151,7 +144,7 @@ impl Feed {
                 (at, list)
             }
         };
-        let listener = Listener { feed: self.clone(), at, waiting, news: self.0.last.subscribe(), _place: place };
+        let listener = Listener { feed: self.clone(), at, waiting, news: self.0.news.subscribe(), _place: place };
         let body = Body::from_stream(stream::unfold(listener, Listener::next));
         let builder = HttpResponse::builder()
             .header(header::CONTENT_TYPE, "text/event-stream")
@@ -165,7 +158,7 @@ struct Listener {
     feed: Feed,
     at: u64,
     waiting: VecDeque<Bytes>,
-    news: watch::Receiver<u64>,
+    news: watch::Receiver<()>,
     _place: Place,
 }
 

@@ -75,7 +75,7 @@ impl FromStr for Allowed {
 pub struct MirrorRules {
     /// Who may be one.
     pub allowed: Allowed,
-    /// With more downloads than this at once, others are sent to mirrors.
+    /// While there are so many downloads at once, others are sent to mirrors.
     pub redirect_above: Option<usize>,
     /// Who comes from this network is sent to this mirror.
     pub redirect_networks: Vec<(Network, String)>,
@@ -103,6 +103,8 @@ struct Known {
     busy: u32,
     state: State,
     look: Instant,
+    /// Somebody is looking at it.
+    looking: bool,
     wrong: BTreeSet<String>,
     why: Option<String>,
 }
@@ -185,6 +187,7 @@ impl Registry {
             busy: 0,
             state: State::New,
             look: now,
+            looking: false,
             wrong: BTreeSet::new(),
             why: None,
         });
@@ -225,15 +228,15 @@ impl Registry {
         }
     }
 
-    /// Those that have to be looked at now. Looking takes a while: they are not due again meanwhile.
+    /// Those that have to be looked at now. They are not due again before somebody has [`Registry::looked`].
     pub(super) fn due(&self, now: Instant) -> Vec<Due> {
         let mut due = Vec::new();
         for (url, mirror) in &mut *self.known() {
             let out = matches!(mirror.state, State::Out(_));
-            if out || mirror.look > now || now >= mirror.heard + SILENCE || mirror.items.is_empty() {
+            if out || mirror.looking || mirror.look > now || now >= mirror.heard + SILENCE || mirror.items.is_empty() {
                 continue;
             }
-            mirror.look = now + CHECK_EVERY;
+            (mirror.look, mirror.looking) = (now + CHECK_EVERY, true);
             let (items, new) = (mirror.items.clone(), mirror.state == State::New);
             due.push(Due { url: url.clone(), scope: Scope::of(mirror.from).unwrap_or(Scope::Global), items, new });
         }
@@ -244,6 +247,7 @@ impl Registry {
     pub(super) fn looked(&self, url: &str, seen: Seen, now: Instant) {
         let mut known = self.known();
         let Some(mirror) = known.get_mut(url) else { return };
+        mirror.looking = false;
         match seen {
             Seen::Good => (mirror.state, mirror.why) = (State::Live, None),
             Seen::Nothing => {}
@@ -327,7 +331,8 @@ mod tests {
         assert_eq!(named("a", "1", now), 0, "nobody looked at it yet");
         let due = registry.due(now);
         assert_eq!((due.len(), due[0].scope, due[0].new), (1, Scope::Loopback, true));
-        assert!(registry.due(now).is_empty(), "somebody is looking at it");
+        register("http://m:1", now + CHECK_EVERY).unwrap();
+        assert!(registry.due(now + CHECK_EVERY).is_empty(), "somebody is looking at it, however long that takes");
         registry.looked("http://m:1", Seen::Good, now);
         assert_eq!([named("a", "1", now), named("a", "2", now), named("c", "1", now)], [1, 0, 0]);
         assert!(register("http://m:1", now).unwrap().listed);

@@ -7,15 +7,15 @@ use super::registry::{CHECK_EVERY, Due, Seen};
 use super::slots::Slot;
 use crate::answer;
 use crate::body::Stored as _;
+use crate::chance::chance;
 use crate::content::{Content, Reader};
 use crate::item::Item;
 use crate::mirrors;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use base::Scope;
-use futures_util::future::join_all;
-use node::http::client::{NamedBy, Request, Web};
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use node::http::client::{NamedBy, Request, Web, beginning};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,11 +31,16 @@ impl Site {
     /// Looks at mirrors, and goes on doing so.
     pub async fn watch_mirrors(&self) {
         let web = Web::default();
+        // One that does not answer keeps no other waiting.
+        let mut looking = FuturesUnordered::new();
         loop {
-            let due = self.registry.due(Instant::now());
-            join_all(due.into_iter().map(|due| self.look(&web, due))).await;
-            // Who has just registered is looked at soon.
-            let _ = tokio::time::timeout(CHECK_EVERY / 4, self.registered.notified()).await;
+            looking.extend(self.registry.due(Instant::now()).into_iter().map(|due| self.look(&web, due)));
+            tokio::select! {
+                Some(()) = looking.next() => {}
+                // Who has just registered is looked at soon.
+                () = self.registered.notified() => {}
+                () = tokio::time::sleep(CHECK_EVERY / 4) => {}
+            }
         }
     }
 
@@ -112,17 +117,11 @@ async fn theirs(web: &Web, url: &str, scope: Scope, range: Range<u64>, tag: &str
     if answer.url().as_str() != url || theirs != Some(tag) || status != StatusCode::PARTIAL_CONTENT {
         return Ok(None);
     }
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|_| "it broke off in the middle".to_owned())? {
-        body.extend_from_slice(&chunk);
-        if body.len() as u64 > RANGE {
-            break;
-        }
-    }
-    Ok(Some(body))
+    // More than was asked for is not what is here.
+    Ok(Some(beginning(&mut answer, RANGE).await.map_err(|_| "it broke off in the middle")?))
 }
 
 /// A number below `end` that nobody knows before; 0 if that is 0.
 fn below(end: u64) -> u64 {
-    RandomState::new().build_hasher().finish().checked_rem(end).unwrap_or(0)
+    chance().checked_rem(end).unwrap_or(0)
 }
