@@ -10,11 +10,10 @@ mod web;
 use anyhow::{Context as _, bail};
 use base::{Magnet, Manifest, Metainfo, Metalink, Scope};
 use node::Plain;
+use node::disk::plain;
 use node::http::Server;
 use node::http::client::Web;
-use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// Largest .torrent that is read, in bytes.
@@ -136,20 +135,16 @@ pub fn read(path: &Path) -> anyhow::Result<Torrent> {
 fn content(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = path.display();
     let failed = || format!("can't read {shown}");
-    // A pipe would wait for somebody to write.
-    let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let mut file = File::options().read(true).custom_flags(no_wait).open(path).with_context(failed)?;
-    let metadata = file.metadata().with_context(failed)?;
-    if metadata.is_dir() {
-        bail!("{shown} is a folder; name a .torrent file, a magnet or a link");
-    }
-    if !metadata.is_file() {
-        bail!("{shown} is no plain file; save what it gives to a file, and name that");
-    }
-    if metadata.len() > TORRENT_MAX {
+    let Some((mut file, len)) = plain::open(path).with_context(failed)? else {
+        bail!(match path.is_dir() {
+            true => format!("{shown} is a folder; name a .torrent file, a magnet or a link"),
+            false => format!("{shown} is no plain file; save what it gives to a file, and name that"),
+        });
+    };
+    if len > TORRENT_MAX {
         bail!(
             "{shown} is no .torrent: it has {}, and {} is the limit",
-            crate::units::bytes(metadata.len()),
+            crate::units::bytes(len),
             crate::units::bytes(TORRENT_MAX)
         );
     }

@@ -101,6 +101,18 @@ fn the_same_content_makes_the_same_torrent_everywhere() {
 }
 
 #[test]
+fn a_repair_leaves_the_manifest_that_it_names() {
+    let place = Place::new();
+    fs::write(place.path("f"), vec![7; 300_000]).unwrap();
+    for (manifest, targets) in [("new", ["a", "b"]), ("old", ["c", "d"])] {
+        place.json(&["split", "f", "-o", manifest, "--across", targets[0], targets[1]]);
+    }
+    // Nothing has to be restored, and what is there is of the same file.
+    place.json(&["split", "repair", "new", "-o", "old"]);
+    assert_eq!(fs::read(place.path("old")).unwrap(), fs::read(place.path("new")).unwrap());
+}
+
+#[test]
 fn errors_of_the_user_are_one_line_and_exit_1() {
     let place = Place::new();
     place.tree("tree");

@@ -125,6 +125,30 @@ fn a_selection_that_no_file_matches_is_told_of_plain_files_too() {
 }
 
 #[test]
+fn nothing_is_written_through_links_and_into_pipes() {
+    let site = Site::open(|ask| match &*ask.path {
+        "/endless" => Reply { endless: true, ..Reply::whole(b"what comes") },
+        _ => Reply::ranged(ask, &bytes(100_000), None),
+    });
+    let place = Place::new();
+    for folder in ["out", "elsewhere"] {
+        fs::create_dir(place.path(folder)).unwrap();
+    }
+    std::os::unix::fs::symlink("../elsewhere", place.path("out/docs")).unwrap();
+    let metalink = format!(
+        "<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\"><file name=\"docs/x\"><url>{}</url></file></metalink>",
+        site.url("/x")
+    );
+    fs::write(place.path("d.meta4"), metalink).unwrap();
+    let said = fails(&place, &[GET, &["d.meta4"]].concat());
+    assert!(said.contains("docs is a link"), "{said}");
+    assert!(fs::read_dir(place.path("elsewhere")).unwrap().next().is_none());
+    assert!(Command::new("mkfifo").arg(place.path("out/endless")).status().unwrap().success());
+    let said = fails(&place, &[GET, &[&site.url("/endless"), "--in-place"]].concat());
+    assert!(said.contains("no plain file"), "{said}");
+}
+
+#[test]
 fn two_of_one_name_and_files_in_one_folder() {
     let site =
         Site::open(|ask| Reply::ranged(ask, &bytes(if ask.path.starts_with("/a") { 90_000 } else { 80_000 }), None));

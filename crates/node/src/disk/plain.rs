@@ -10,7 +10,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// If it can't be opened.
-pub(crate) fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
+pub fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file: File = rustix::fs::open(path, flags, Mode::empty())?.into();
     let metadata = file.metadata()?;

@@ -1,7 +1,8 @@
 //! The files of one torrent: its run of bytes, laid over them (BEP 3, BEP 47).
 //!
 //! Padding is dropped when written and zeros when read. Files are made when their first byte is written, as long as
-//! they will be, so that they are sparse until then. What is there is never cut off: a longer file is left as it is.
+//! they will be, so that they are sparse until then. What is there is never cut off by writing: only [`Storage::prepare`] does
+//! that, where it is known to be ours or the user says so.
 
 use super::beneath::{self, Access};
 use super::files::{FileCache, OpenFile};
@@ -429,7 +430,7 @@ impl Storage {
 ///
 /// # Errors
 /// If something is there, or it can't be renamed.
-pub(crate) fn rename(from: &Place, to: &Place) -> Result<(), DiskError> {
+pub fn rename(from: &Place, to: &Place) -> Result<(), DiskError> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     let (from, path) = (from.path(), to.path());
     let failed = |errno| DiskError { what: "give its final name to", path: path.display().to_string(), errno };

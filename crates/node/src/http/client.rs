@@ -158,24 +158,24 @@ impl Web {
     ) -> Result<RequestBuilder, WebError> {
         let url = parse(url)?;
         let reach = named_by.reach().to(&url, named_by);
+        let login = login.or_else(|| self.login(&url, reach, named_by == NamedBy::User)).cloned();
         self.judged(method, url, reach, login)
     }
 
-    fn judged(
-        &self,
-        method: Method,
-        url: Url,
-        reach: Reach,
-        login: Option<&Login>,
-    ) -> Result<RequestBuilder, WebError> {
+    fn judged(&self, method: Method, url: Url, reach: Reach, login: Option<Login>) -> Result<RequestBuilder, WebError> {
         judge(&url, reach)?;
-        let login = login.or_else(|| self.logins.of(&url)).cloned();
         let ask = self.client(reach, url.scheme() == "https")?.request(method, url);
         let ask = ask.header(ACCEPT_ENCODING, "identity");
         Ok(match login {
             Some(login) => ask.basic_auth(login.name, login.password),
             None => ask,
         })
+    }
+
+    /// Who we are at a URL. Strangers must not have a password sent across the Internet for all to read.
+    fn login(&self, url: &Url, reach: Reach, by_user: bool) -> Option<&Login> {
+        let safe = by_user || reach > Reach::Scope(Scope::Global) || url.scheme() == "https";
+        self.logins.of(url).filter(|_| safe)
     }
 
     /// Asks, and follows redirects. The answer may have any status that is no redirect.
@@ -187,7 +187,10 @@ impl Web {
         let mut reach = request.named_by.reach();
         let first = url.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let ask = self.judged(request.method.clone(), url.clone(), reach.to(&url, request.named_by), None)?;
+            let reach_here = reach.to(&url, request.named_by);
+            let by_user = request.named_by == NamedBy::User && url.host() == first.host();
+            let login = self.login(&url, reach_here, by_user).cloned();
+            let ask = self.judged(request.method.clone(), url.clone(), reach_here, login)?;
             let mut headers = request.headers.clone();
             if url != first {
                 // The tag of one URL says nothing of another.
@@ -357,6 +360,21 @@ mod tests {
         asked.recv().await;
         asked.recv().await;
         assert!(asked.try_recv().is_err(), "two were asked");
+    }
+
+    #[test]
+    fn passwords_cross_the_internet_in_the_clear_only_where_the_user_says_so() {
+        let web = Web::with(Netrc::parse("machine h.example login me password secret").unwrap());
+        for (url, named_by, told) in [
+            ("http://h.example/", NamedBy::User, true),
+            ("http://h.example/", NamedBy::Told(Scope::Loopback), true),
+            ("https://h.example/", NamedBy::Told(Scope::Global), true),
+            ("http://h.example/", NamedBy::Told(Scope::Global), false),
+            ("https://other.example/", NamedBy::User, false),
+        ] {
+            let ask = web.prepare(Method::GET, url, named_by, None).unwrap().build().unwrap();
+            assert_eq!(ask.headers().contains_key("authorization"), told, "{url}, {named_by:?}");
+        }
     }
 
     #[tokio::test]

@@ -1,10 +1,12 @@
 //! Names and passwords for servers, in the file that ftp, curl and wget read: `machine HOST login NAME password SECRET`.
 //!
-//! An entry is for one host, whatever the port, and goes to it alone. Not read are `default`, which would give a password to whatever
+//! An entry is for one host, whatever the port, and goes to it alone; where others named the URL only over https, or to who is near. Not read are `default`, which would give a password to whatever
 //! server a stranger names, `account` and `macdef`, which are ftp's.
 
+use crate::disk::plain;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read as _;
 use std::path::Path;
 
 /// Bytes of a file that is read.
@@ -50,11 +52,11 @@ impl Netrc {
     pub fn read(path: &Path) -> Result<Self, NetrcError> {
         let shown = || path.display().to_string();
         let failed = |e| NetrcError::Read(shown(), e);
-        let metadata = path.metadata().map_err(failed)?;
-        if !metadata.is_file() || metadata.len() > BYTES_MAX {
+        let Some((file, _)) = plain::open(path).map_err(failed)?.filter(|(_, len)| *len <= BYTES_MAX) else {
             return Err(NetrcError::Broken(shown(), "it is no plain file of at most 1 MiB".into()));
-        }
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        };
+        let mut text = String::new();
+        file.take(BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
         Netrc::parse(&text).map_err(|why| NetrcError::Broken(shown(), why))
     }
 
@@ -102,6 +104,7 @@ impl Netrc {
                 }
             }
         }
+        logins.retain(|_, login| !login.name.is_empty() || login.password.is_some());
         Ok(Netrc { logins })
     }
 
@@ -179,13 +182,19 @@ mod tests {
         let netrc = Netrc::parse(
             "# mine\nmachine H.example login ada password lovelace account x\nmachine h.example login second password no\n\
              machine ::1\n\tlogin \"a \\\"b\"\r\n\tpassword \"#\\\\c\"\nmacdef init\ncd /\nmachine evil.example\n\n\
-             machine 127.0.0.1 login me\ndefault login anybody password everybody\n",
+             machine 127.0.0.1 login me\nmachine nobody.example\ndefault login anybody password everybody\n",
         )
         .unwrap();
         assert_eq!(of(&netrc, "http://h.example:81/x"), login("ada", "lovelace"), "whatever the port");
         assert_eq!(of(&netrc, "http://[::1]/"), login("a \"b", "#\\c"));
         assert_eq!(of(&netrc, "https://127.0.0.1/"), Some(("me".into(), None)));
-        for url in ["http://other.example/", "http://x.h.example/", "http://evil.example/", "http://u@h.example/"] {
+        for url in [
+            "http://other.example/",
+            "http://x.h.example/",
+            "http://evil.example/",
+            "http://u@h.example/",
+            "http://nobody.example/",
+        ] {
             assert_eq!(of(&netrc, url), None, "{url}");
         }
         assert!(!format!("{netrc:?}").contains("lovelace"));

@@ -6,6 +6,7 @@
 
 use super::Inner;
 use super::open::Content;
+use super::save::stamps_of;
 use super::torrent::{Target, Torrent, Wish};
 use crate::disk::check::{self, Options, Report};
 use crate::disk::{Place, Stamp, Storage};
@@ -40,6 +41,9 @@ pub(super) struct Found {
     pub(super) complete: bool,
     /// All of it was known before.
     pub(super) known: bool,
+    /// How its files looked before any of it was hashed, where nothing more is written to them: what somebody does to them meanwhile must
+    /// not look as if it had been hashed.
+    pub(super) stamps: Option<Vec<(FileIndex, Stamp)>>,
 }
 
 /// How much may be done to find out.
@@ -95,6 +99,7 @@ impl Task {
         let verify = |storage: &Storage, saved, look| verify(inner, &self.torrent, storage, saved, (look, effort));
         let shown = || end.path().display().to_string();
         let exists = end.path().symlink_metadata().is_ok();
+        let mut stamps = None;
         let (storage, (report, known), saved) = match &self.wish.target {
             Target::Seed { .. } => {
                 let storage = Storage::new(plan.clone(), end.clone(), inner.files.clone());
@@ -102,6 +107,7 @@ impl Task {
                     Some(metainfo) => Arc::new(storage.with_own_names(&metainfo.info)),
                     None => Arc::new(storage),
                 };
+                stamps = Some(stamps_of(&storage));
                 let looked = match self.wish.hashed && sizes_are_right(&storage) {
                     true => {
                         let good = Bitfield::full(plan.geometry.piece_count());
@@ -127,6 +133,7 @@ impl Task {
                 let killed = saved.filter(|s| *in_place && !s.complete && s.at == end.path());
                 let killed = killed.filter(|s| plan.checks_pieces() || s.synced || s.boot == inner.boot);
                 let look = if killed.is_some() { Look::Part } else { Look::Final };
+                stamps = Some(stamps_of(&storage));
                 let Some(mut looked) = verify(&storage, saved, look)? else { return Ok(None) };
                 let compared = match look {
                     Look::Part => false,
@@ -181,7 +188,8 @@ impl Task {
             }
         };
         let complete = !report.good.lacks_any_of(&self.wanted);
-        Ok(Some(Found { resume: resume(report, saved, plan.checks_pieces()), storage, complete, known }))
+        let stamps = stamps.filter(|_| complete);
+        Ok(Some(Found { resume: resume(report, saved, plan.checks_pieces()), storage, complete, known, stamps }))
     }
 }
 

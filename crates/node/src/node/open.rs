@@ -242,7 +242,8 @@ async fn begin(inner: &Arc<Inner>, looked: Vec<Looked>) {
             state.wish = None;
         }
         let mut stamps = Vec::new();
-        if let Some((row, known)) = inner.row(&torrent, Stamps::Now) {
+        let looked_like = found.stamps.map_or(Stamps::Now, Stamps::Then);
+        if let Some((row, known)) = inner.row(&torrent, looked_like) {
             if found.complete && there && !synced {
                 stamps.clone_from(&row.saved.stamps);
             }
@@ -292,15 +293,18 @@ fn is_saved(saved: &Saved, row: &Row) -> bool {
 /// Gives the content its final name and tells that it is complete. Doing it twice does nothing.
 pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
     let Some(open) = torrent.state().open.clone() else { return };
-    if std::mem::replace(&mut torrent.state().complete, true) {
-        return;
+    {
+        let state = &mut *torrent.state();
+        if state.complete || std::mem::replace(&mut state.finishing, true) {
+            return;
+        }
     }
     let end = open.end();
     let path = end.path();
     if open.storage.plan().compares_whole()
         && let Err(error) = check_whole(&inner, &torrent, &open.storage, &path).await
     {
-        torrent.state().complete = false;
+        torrent.state().finishing = false;
         torrent.fail(&inner, error);
         return;
     }
@@ -308,11 +312,16 @@ pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
         let storage = open.storage.clone();
         tokio::task::spawn_blocking(move || storage.rename(&end)).await
     };
+    let is_done = matches!(renamed, Ok(Ok(())));
+    {
+        let state = &mut *torrent.state();
+        (state.complete, state.finishing) = (is_done, false);
+        if let Some(open) = state.open.as_mut().filter(|_| is_done) {
+            open.end = None;
+        }
+    }
     match renamed {
         Ok(Ok(())) => {
-            if let Some(open) = &mut torrent.state().open {
-                open.end = None;
-            }
             let saved = inner.row(&torrent, Stamps::Now);
             let stamps = saved.as_ref().map(|(row, _)| row.saved.stamps.clone()).unwrap_or_default();
             inner.save_rows(saved.into_iter().map(|(row, known)| (torrent.clone(), row, known)).collect()).await;
@@ -321,7 +330,6 @@ pub(super) async fn finish(inner: Arc<Inner>, torrent: Arc<Torrent>) {
             tokio::spawn(sync_later(Arc::downgrade(&inner), vec![(torrent, stamps)]));
         }
         Ok(Err(e)) => {
-            torrent.state().complete = false;
             let hint = if Path::exists(&path) { "; something else was put there in the meantime" } else { "" };
             torrent.fail(
                 &inner,

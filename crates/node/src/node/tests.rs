@@ -296,6 +296,34 @@ async fn what_is_done_to_files_before_they_are_synced_is_not_ours() {
 }
 
 #[tokio::test]
+async fn what_is_done_to_files_while_they_are_hashed_is_seen_the_next_time() {
+    let yard = Yard::new();
+    let path = yard.at("x");
+    // Long enough that somebody can be at it meanwhile.
+    let len = 256 << 20;
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(len).unwrap();
+    let geometry = base::Geometry::new(len, 16 << 20, base::BLOCK_SIZE).unwrap();
+    let sha256 = Some(vec![hash::Sha256::digest(&vec![0; 16 << 20]); 16].into());
+    let checks = base::Checks { sha256, ..base::Checks::default() };
+    let plan = base::Plan::new(geometry, base::Layout::single("x".into(), len, false), checks);
+    let seed = || Add::new(What::Plain(Plain::new(plan.clone(), "")), Target::Seed { path: path.clone() });
+    let x = node(&yard.at("n")).await;
+    let mut events = x.events();
+    let id = x.add(seed()).await.unwrap();
+    let status = async || x.status(id).await.unwrap();
+    while !matches!(status().await.checking, Some((64.., _))) && !status().await.complete {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    std::os::unix::fs::FileExt::write_all_at(&file, b"rot", 0).unwrap();
+    end(&mut events, id).await.expect("it was hashed before");
+    x.shutdown().await;
+    drop(x);
+    let x = node(&yard.at("n")).await;
+    assert!(run(&x, seed()).await.unwrap_err().contains("1 of 16 pieces"), "it is hashed again");
+}
+
+#[tokio::test]
 async fn a_seed_must_be_whole_and_two_nodes_need_two_folders() {
     let yard = Yard::new();
     let m = content(&yard.at("from"), Format::V1, 64 << 10);

@@ -207,7 +207,10 @@ pub(super) struct State {
     pub(super) open: Option<Open>,
     /// What is fetched has its place to itself.
     pub(super) claim: Option<Claim>,
+    /// All of it is good, and has its final name.
     pub(super) complete: bool,
+    /// It is compared with its digest, or renamed.
+    pub(super) finishing: bool,
     pub(super) error: Option<String>,
 }
 

@@ -2,9 +2,9 @@
 
 use super::SplitError;
 use crate::disk::check::Meter;
+use crate::disk::plain;
 use base::{Geometry, Manifest};
 use hash::{Feed, Sha256, update_all};
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -31,13 +31,11 @@ pub struct Measured {
 /// If it can't be read, is no regular file, changes meanwhile, or has too many pieces.
 pub fn measure(path: &Path, piece_length: u64, meter: &Meter, total: impl FnOnce(u64)) -> Result<Measured, SplitError> {
     let failed = |e| SplitError::Read(path.to_owned(), e);
-    let before = path.metadata().map_err(failed)?;
-    if !before.is_file() {
-        return Err(SplitError::File(path.to_owned(), "is no regular file; only files can be split"));
-    }
-    let mut file = File::open(path).map_err(failed)?;
-    let geometry = Manifest::geometry(before.len(), piece_length)?;
-    total(before.len());
+    let no_file = || SplitError::File(path.to_owned(), "is no regular file; only files can be split");
+    let (mut file, len) = plain::open(path).map_err(failed)?.ok_or_else(no_file)?;
+    let before = file.metadata().map_err(failed)?;
+    let geometry = Manifest::geometry(len, piece_length)?;
+    total(len);
     let (mut whole, mut pieces) = (Sha256::new(), Vec::with_capacity(geometry.piece_count() as usize));
     let mut buf = vec![0; CHUNK];
     let changed =

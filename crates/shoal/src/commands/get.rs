@@ -14,7 +14,7 @@ use crate::{signals, units};
 use anyhow::Context as _;
 use base::TorrentId;
 use node::http::client::Web;
-use node::{Add, Event, Listen, Node, NodeEvent, Target, What};
+use node::{Add, Event, Listen, Node, NodeEvent, Target, Totals, What};
 use select::Selection;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,29 +30,26 @@ const STEP: Duration = Duration::from_secs(1);
 pub async fn run(args: GetArgs, global: &Global, voice: Voice) -> Result<(), Failure> {
     args.check()?;
     let selection = Selection::new(&args.select)?;
-    let result = match prepare(&args, voice).await {
-        Ok(Prepared { sources, lost, dir, peers }) => {
-            let logins = args.logins.read()?;
-            let node =
-                session::start_with(&args.network, global, Listen::Any, args.limit_down, args.limit_up, logins).await;
-            match node {
-                Ok(node) => {
-                    voice.object(&session::listening(&node));
-                    let result = fetch(&args, &node, sources, &dir, &peers, &selection, voice).await;
-                    session::end(&node, voice).await;
-                    result.and_then(|()| if lost { Err(Failure::Said) } else { Ok(()) })
-                }
-                Err(failure) => Err(failure),
-            }
-        }
-        Err(failure) => Err(failure),
-    };
+    let result = all(&args, global, &selection, voice).await;
     if let Err(failure @ Failure::Failed(_)) = &result
         && let Some(message) = failure.line()
     {
         voice.object(&ErrorEvent { message: &message });
     }
     result
+}
+
+async fn all(args: &GetArgs, global: &Global, selection: &Selection, voice: Voice) -> Result<(), Failure> {
+    let logins = args.logins.read()?;
+    let web = Web::with(logins.clone());
+    let prepared = prepare(args, &web, voice).await?;
+    let (down, up) = (args.limit_down, args.limit_up);
+    let node = session::start_with(&args.network, global, Listen::Any, down, up, logins).await?;
+    voice.object(&session::listening(&node));
+    let lost = prepared.lost;
+    let result = fetch(args, &node, &web, prepared, selection, voice).await;
+    session::end(&node, voice).await;
+    result.and_then(|()| if lost { Err(Failure::Said) } else { Ok(()) })
 }
 
 struct Prepared {
@@ -72,14 +69,13 @@ fn tell(failure: &Failure, voice: Voice) {
 }
 
 /// All that can fail before the node is there.
-async fn prepare(args: &GetArgs, voice: Voice) -> Result<Prepared, Failure> {
+async fn prepare(args: &GetArgs, web: &Web, voice: Voice) -> Result<Prepared, Failure> {
     let dir = args.output.clone().unwrap_or_else(|| PathBuf::from("."));
     let peers = session::peers(&args.peer).await?;
-    let web = Web::with(args.logins.read()?);
     let (mut found, mut lost) = (Vec::new(), Vec::new());
     for text in &args.sources {
         tokio::select! {
-            sources = source::find(&web, text) => match sources {
+            sources = source::find(web, text) => match sources {
                 Ok(sources) => found.push(sources),
                 Err(error) => lost.push(Failure::from(error)),
             },
@@ -109,29 +105,34 @@ fn writable(dir: &Path) -> anyhow::Result<()> {
 async fn fetch(
     args: &GetArgs,
     node: &Arc<Node>,
-    sources: Vec<Source>,
-    dir: &Path,
-    peers: &[std::net::SocketAddr],
+    web: &Web,
+    prepared: Prepared,
     selection: &Selection,
     voice: Voice,
 ) -> Result<(), Failure> {
+    let Prepared { sources, dir, peers, .. } = prepared;
     let mut events = node.events();
     let shown = Shown::new(voice);
     let complaints = Complaints::default();
     let mut all = Transfers { node: node.clone(), args, selection, voice, shown, complaints, map: BTreeMap::new() };
-    sources.iter().flat_map(|s| &s.notes).for_each(|note| voice.warn(note));
     let limit = args.limit_down.map(|r| r.0);
-    let web = Web::with(args.logins.read()?);
-    let how = endless::How { web: &web, node, dir, in_place: args.in_place, limit, voice };
-    let (endless, sources): (Vec<_>, Vec<_>) =
-        sources.into_iter().partition(|s| matches!(s.what, source::What::Endless { .. }));
-    let endless: Vec<(String, String)> = endless
-        .into_iter()
-        .filter_map(|s| match s.what {
-            source::What::Endless { url, name } => Some((url, name)),
-            _ => None,
-        })
-        .collect();
+    let how = endless::How { web, node, dir: &dir, in_place: args.in_place, limit, voice };
+    let (mut endless, mut bounded) = (Vec::new(), Vec::new());
+    for Source { what, servers, told_by, folder, notes, .. } in sources {
+        notes.iter().for_each(|note| voice.warn(note));
+        let what = match what {
+            source::What::Magnet(magnet) => What::Magnet(*magnet),
+            source::What::Torrent(torrent) => What::Torrent(Box::new(torrent.metainfo)),
+            source::What::Plain(plain) => What::Plain(*plain),
+            source::What::Endless { url, name } => {
+                endless.push((url, name));
+                continue;
+            }
+        };
+        let dir = folder.map_or_else(|| Ok(dir.clone()), |folder| below(&dir, &folder))?;
+        let target = Target::Get { dir, in_place: args.in_place };
+        bounded.push(Add { peers: peers.clone(), servers, told_by, ..Add::new(what, target) });
+    }
     // The limit holds for all together: what the node does not fetch comes first, and by itself.
     let (first, streams) = match limit {
         Some(_) => (endless::fetch_all(endless, how).await, Vec::new()),
@@ -140,39 +141,23 @@ async fn fetch(
     if let Err(Failure::Interrupted) = first {
         return first;
     }
-    for Source { what, servers, told_by, folder, .. } in sources {
-        let what = match what {
-            source::What::Magnet(magnet) => What::Magnet(*magnet),
-            source::What::Torrent(torrent) => What::Torrent(Box::new(torrent.metainfo)),
-            source::What::Plain(plain) => What::Plain(*plain),
-            source::What::Endless { .. } => continue,
+    for add in bounded {
+        let layout = match &add.what {
+            What::Torrent(metainfo) => Some(&metainfo.info.layout),
+            What::Plain(plain) => Some(&plain.plan.layout),
+            What::Magnet(_) => None,
         };
-        match &what {
-            What::Torrent(metainfo) => selection.check(&metainfo.info.layout)?,
-            What::Plain(plain) => selection.check(&plain.plan.layout)?,
-            What::Magnet(_) => {}
-        }
-        let name = match &what {
-            What::Torrent(metainfo) => metainfo.info.layout.name().to_owned(),
+        layout.map_or(Ok(()), |layout| selection.check(layout))?;
+        let name = match &add.what {
             What::Magnet(magnet) => magnet.name.clone().unwrap_or_else(|| "the magnet's torrent".into()),
-            What::Plain(plain) => plain.plan.layout.name().to_owned(),
+            _ => layout.map(|layout| layout.name().to_owned()).unwrap_or_default(),
         };
-        let verified = match &what {
+        let verified = match &add.what {
             What::Plain(plain) => plain.plan.checks_pieces() || plain.plan.whole.is_some(),
             What::Torrent(_) | What::Magnet(_) => true,
         };
-        let select = selection.as_select(&what);
-        let dir = folder.map_or_else(|| dir.to_owned(), |folder| dir.join(folder));
-        let target = Target::Get { dir, in_place: args.in_place };
-        let add = Add {
-            peers: peers.to_vec(),
-            servers,
-            told_by,
-            select,
-            sequential: args.sequential,
-            ..Add::new(what, target)
-        };
-        let id = node.add(add).await?;
+        let select = selection.as_select(&add.what);
+        let id = node.add(Add { select, sequential: args.sequential, ..add }).await?;
         let mut transfer = Transfer::new(id, name, &all.shown);
         transfer.verified = verified;
         all.map.insert(id, transfer);
@@ -183,6 +168,21 @@ async fn fetch(
     }
     let (fetched, streamed) = tokio::join!(all.run(&mut events), streams);
     fetched.and(streamed).and(first)
+}
+
+/// The folder below `dir` that a description names for a file. Links in it might lead out, where nobody meant it to write.
+fn below(dir: &Path, folder: &str) -> anyhow::Result<PathBuf> {
+    let mut path = dir.to_owned();
+    for name in folder.split('/') {
+        path.push(name);
+        let is_link = path.symlink_metadata().is_ok_and(|there| there.is_symlink());
+        anyhow::ensure!(
+            !is_link,
+            "{} is a link, and what is fetched follows none; move it away, or choose another folder with -o",
+            path.display()
+        );
+    }
+    Ok(path)
 }
 
 /// All that this run fetches.
@@ -286,6 +286,10 @@ impl Transfers<'_> {
     }
 
     async fn progress(&mut self) {
+        let explains = self.args.explain || self.voice.draws();
+        let totals = if explains { self.node.totals().await } else { Totals::default() };
+        let binds = |limit: &u64| totals.limited || totals.rate_down.saturating_mul(10) >= limit.saturating_mul(9);
+        let limit = self.args.limit_down.map(|r| r.0).filter(binds);
         for transfer in self.map.values_mut().filter(|t| !t.failed) {
             let Some(status) = self.node.status(transfer.id).await else { continue };
             match transfer.seeds_from {
@@ -299,17 +303,12 @@ impl Transfers<'_> {
                 }
                 None if transfer.path.is_none() => {
                     transfer.progress(&status, self.voice, &self.shown);
-                    if self.args.explain || self.voice.draws() {
-                        let (peers, servers, missing, totals) = tokio::join!(
+                    if explains {
+                        let (peers, servers, missing) = tokio::join!(
                             self.node.peers(transfer.id),
                             self.node.servers(transfer.id),
                             self.node.missing_piece(transfer.id),
-                            self.node.totals(),
                         );
-                        let binds = |limit: &u64| {
-                            totals.limited || totals.rate_down.saturating_mul(10) >= limit.saturating_mul(9)
-                        };
-                        let limit = self.args.limit_down.map(|r| r.0).filter(binds);
                         let labour = transfer.labour(&status);
                         let facts = explain::Facts {
                             status: &status,

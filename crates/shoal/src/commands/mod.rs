@@ -83,11 +83,11 @@ async fn asynchronous(command: Command, global: Global, voice: Voice) -> Result<
     }
 }
 
-/// What goes to standard error beside errors: nothing, unless it is asked for. `SHOAL_LOG` says it in detail.
+/// What goes to standard error beside errors: what the web server warns of, and more if it is asked for. `SHOAL_LOG` says it in detail.
 fn log(cli: &Cli) {
     use tracing_subscriber::EnvFilter;
     let level = match cli.global.verbose {
-        0 => "error",
+        0 => "error,web=warn",
         1 => "info",
         2 => "debug",
         _ => "trace",

@@ -12,10 +12,7 @@ pub fn together(found: Vec<Vec<Source>>) -> Vec<Source> {
         for source in sources {
             let same = alone.iter().copied().find(|&at| one && is_same(&all[at], &source));
             match same {
-                Some(at) => {
-                    let first = all.remove(at);
-                    all.insert(at, joined(first, source));
-                }
+                Some(at) => join(&mut all[at], source),
                 None => {
                     if one {
                         alone.push(all.len());
@@ -50,9 +47,11 @@ fn name(source: &Source) -> Option<&str> {
     }
 }
 
-/// The one that says more of the content, with the servers of both.
-fn joined(first: Source, second: Source) -> Source {
-    let (mut best, other) = if rank(&second) > rank(&first) { (second, first) } else { (first, second) };
+/// Keeps the one that says more of the content, with the servers of both.
+fn join(best: &mut Source, mut other: Source) {
+    if rank(&other) > rank(best) {
+        std::mem::swap(best, &mut other);
+    }
     let named = |metainfo: &Metainfo, told_by| -> Vec<Server> {
         metainfo.web_seeds.iter().map(|url| Server::web_seed(url.clone(), told_by)).collect()
     };
@@ -71,7 +70,6 @@ fn joined(first: Source, second: Source) -> Source {
         }
     }
     best.notes.extend(other.notes);
-    best
 }
 
 /// Torrents bring peers, too; then what checks each piece.

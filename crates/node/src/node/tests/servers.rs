@@ -168,6 +168,28 @@ async fn pieces_of_sha1_are_not_enough_where_there_is_a_digest_of_all() {
 }
 
 #[tokio::test]
+async fn it_is_complete_when_it_has_its_name() {
+    let yard = Yard::new();
+    let body = vec![7; 64 << 20];
+    let site = {
+        let body = body.clone();
+        Site::open(move |ask| Reply::ranged(ask, &body, Some("\"1\"")))
+    };
+    let node = node(&yard.at("n")).await;
+    let whole = Some(WholeDigest::Sha256(Sha256::digest(&body)));
+    let plan = Plan { whole, ..plan(&body, 1 << 20) };
+    let id = node.add(add(plan, &yard.at("to"), vec![Server::whole(site.url("/x"))])).await.unwrap();
+    let path = loop {
+        if let Some(Event::Complete { path }) = node.outcome(id) {
+            break path;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(path.exists() && path == yard.at("to/x"));
+    node.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_was_recorded_before_a_kill_counts_in_place_too() {
     let yard = Yard::new();
     let body = bytes(1_000_000);

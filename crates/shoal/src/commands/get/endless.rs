@@ -6,6 +6,7 @@ use crate::say::{Voice, fail};
 use crate::signals;
 use anyhow::{Context as _, bail};
 use node::Node;
+use node::disk::Place;
 use node::http::client::{Request, Web};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -110,6 +111,10 @@ impl Part {
 
     fn open(&mut self) -> anyhow::Result<std::fs::File> {
         let shown = self.path.display();
+        if self.in_place && self.path.metadata().is_ok_and(|there| !there.is_file()) {
+            // A pipe would wait for somebody to read.
+            bail!("{shown} is no plain file; choose another folder with -o");
+        }
         let mut options = std::fs::File::options();
         let options = options.write(true);
         let file = match self.in_place {
@@ -131,11 +136,12 @@ impl Part {
     /// Gives it its final name, never over what is there.
     fn finish(mut self, path: &Path) -> anyhow::Result<()> {
         if self.path != path {
-            if path.symlink_metadata().is_ok() {
-                self.made = false;
-                bail!("{} was made in the meantime; what came is at {}", path.display(), self.path.display());
-            }
-            std::fs::rename(&self.path, path).with_context(|| format!("can't rename {}", self.path.display()))?;
+            // From here on it stays, whatever happens.
+            self.made = false;
+            let place =
+                |path: &Path| Place::new(path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
+            let here = || format!("what came is at {}", self.path.display());
+            node::disk::rename(&place(&self.path), &place(path)).with_context(here)?;
         }
         self.made = false;
         Ok(())

@@ -89,7 +89,8 @@ pub async fn run(args: &RepairArgs, voice: Voice) -> Result<(), Failure> {
     let told = |event: Event<'_>| tell(event, &manifest, &meters, voice);
     let work = split::repair(&content, &options, &meters.moved, signals::stop(), told);
     let repaired = progress::followed(voice, far, work).await.map_err(super::failure)?;
-    if repaired.manifest != manifest || !output.exists() {
+    // What is there may be older than what was read.
+    if super::read(&output).ok().as_ref() != Some(&repaired.manifest) {
         split::save(&repaired.manifest, &output)?;
     }
     let count = |word| repaired.found.iter().flatten().filter(|(_, state)| words(state).0 == word).count();
