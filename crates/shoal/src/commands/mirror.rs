@@ -1,5 +1,6 @@
 //! `shoal mirror`: copies of what another server shares, from a server of one's own.
 
+use super::server::Server;
 use super::share::{own, public};
 use super::{Listening, session};
 use crate::args::{Global, MirrorArgs, NetworkArgs};
@@ -74,19 +75,15 @@ async fn mirror(
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let limits = Limits { threads, connections: CONNECTIONS, ..Limits::default() };
     let serving = Serving { handler: mirroring.site(), limits, log: None };
-    let (closing, closed) = tokio::sync::oneshot::channel::<()>();
-    let mut server = tokio::spawn(web::serve(serving, listeners, async move { drop(closed.await) }));
+    let mut server = Server::start(serving, listeners);
     let result = tokio::select! {
         () = mirroring.run(|news| tell(&news, &base, voice)) => Ok(()),
         () = signals::stop() => Ok(()),
-        ended = &mut server => Err(anyhow::anyhow!("the web server has ended: {ended:?}")),
+        ended = server.ended() => Err(ended),
     };
     mirroring.site().close();
-    let _ = closing.send(());
-    if !server.is_finished() {
-        let _ = server.await;
-    }
-    Ok(result?)
+    server.close().await;
+    result
 }
 
 fn tell(news: &MirrorNews, base: &str, voice: Voice) {

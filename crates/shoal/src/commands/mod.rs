@@ -6,6 +6,7 @@ mod mirror;
 mod passwd;
 mod seed;
 mod serve;
+mod server;
 mod session;
 mod share;
 mod split;

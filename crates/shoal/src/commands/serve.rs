@@ -3,6 +3,7 @@
 mod shared;
 
 use super::Listening;
+use super::server::NO_THREADS;
 use super::share::own;
 use crate::args::{Global, ServeArgs};
 use crate::failure::Failure;
@@ -21,7 +22,6 @@ use web::{
 
 /// Threads that answer; more than there are cores never help.
 const THREADS_MAX: usize = 1024;
-const NO_THREADS: &str = "can't serve: the system gives no threads";
 
 /// Does what the command line says.
 pub async fn run(args: ServeArgs, global: &Global, voice: Voice) -> Result<(), Failure> {

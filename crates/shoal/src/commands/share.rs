@@ -14,6 +14,7 @@ pub use sharer::{House, Sharer, Udp};
 
 use super::Listening;
 use super::seed::Seeds;
+use super::server::Server;
 use super::session;
 use super::torrent::{TRACKERS, check_url};
 use crate::args::{Global, ShareArgs};
@@ -66,10 +67,7 @@ async fn share(
     };
     let (sharer, udp) = house.open(voice).await?;
     voice.object(&Listening { http: Some(http), udp: udp.bound, ..session::listening(node) });
-    let (closing, closed) = tokio::sync::oneshot::channel::<()>();
-    let serving = Serving::new(sharer.site.clone());
-    let server = tokio::spawn(web::serve(serving, listeners, async move { drop(closed.await) }));
-
+    let mut server = Server::start(Serving::new(sharer.site.clone()), listeners);
     let watching = sharer.watch_mirrors();
 
     let mut events = node.events();
@@ -88,15 +86,14 @@ async fn share(
         result = tokio::select! {
             ended = seeds.watch(node, &mut events, voice, &line) => ended,
             ended = keeper.run() => ended,
+            ended = server.ended() => Err(ended),
         };
     }
     // The node first: it tells the tracker here, among others, that it goes.
     session::end(node, voice).await;
     watching.abort();
     sharer.site.close();
-    let _ = closing.send(());
-    // It ends within its own limit of time.
-    let _ = server.await;
+    server.close().await;
     result
 }
 

@@ -5,6 +5,7 @@
 
 use crate::args::{Format, Global, NetworkArgs, ServeArgs};
 use crate::commands::seed::Seeds;
+use crate::commands::server::Server;
 use crate::commands::share::{House, Keeper, Sharer, public};
 use crate::commands::{Listening, session};
 use crate::failure::Failure;
@@ -65,8 +66,7 @@ impl Shared {
     /// Serves and shares until the user wants an end.
     pub async fn serve<H: Handler>(self, serving: Serving<H>, listeners: Vec<TcpListener>) -> Result<(), Failure> {
         let Shared { sharer, node, folder, finder, .. } = &self;
-        let (closing, closed) = tokio::sync::oneshot::channel::<()>();
-        let mut server = tokio::spawn(web::serve(serving, listeners, async move { drop(closed.await) }));
+        let mut server = Server::start(serving, listeners);
         let watching = sharer.watch_mirrors();
         let mut events = node.events();
         let failed = Arc::new(Notify::new());
@@ -77,19 +77,13 @@ impl Shared {
             ended = seeds.watch(node, &mut events, sharer.voice, &line) => ended,
             ended = keeper.run() => ended,
             () = signals::stop() => Ok(()),
-            ended = &mut server => match ended {
-                Ok(Err(error)) => Err(anyhow::Error::new(error).context(super::NO_THREADS).into()),
-                _ => Err(anyhow::anyhow!("the web server has ended").into()),
-            },
+            ended = server.ended() => Err(ended),
         };
         // The node first: it tells the tracker here that it goes.
         session::end(node, sharer.voice).await;
         watching.abort();
         sharer.site.close();
-        let _ = closing.send(());
-        if !server.is_finished() {
-            let _ = server.await;
-        }
+        server.close().await;
         result
     }
 }
