@@ -3,6 +3,7 @@
 mod files;
 mod peers;
 mod trackers;
+mod utp;
 
 /// One format.
 pub struct Target {
@@ -30,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http-request", examples: trackers::http_request_examples, run: trackers::http_request },
     Target { name: "udp-reply", examples: trackers::udp_reply_examples, run: trackers::udp_reply },
     Target { name: "udp-request", examples: trackers::udp_request_examples, run: trackers::udp_request },
+    Target { name: "utp-packet", examples: utp::packet_examples, run: utp::packet },
 ];
 
 /// An error as words.

@@ -4,6 +4,7 @@
 //! - [`message`]: what they say after it (BEP 3, 6, 10, 52), decoded from a stream without copying payload
 //! - [`extended`]: the extension protocol (BEP 9, 10, 11, 54)
 //! - [`tracker`]: announces and scrapes over HTTP and UDP (BEP 3, 7, 15, 23, 48)
+//! - [`utp`]: reliable streams over datagrams (BEP 29)
 //! - [`fastcgi`]: how a web server talks to programs that stay (FastCGI 1.0)
 //! - [`compact`]: addresses in 6 and 18 bytes
 //!
@@ -19,6 +20,7 @@ pub mod message;
 mod percent;
 mod text;
 pub mod tracker;
+pub mod utp;
 
 pub use handshake::{Handshake, HandshakeError, Reserved};
 pub use message::{BLOCK_HEADER_LEN, Decoder, Event, Limits, Message, MessageError, block_header, encode};
