@@ -6,42 +6,34 @@
 //! ended and another one begins where the most is missing. Once nothing is free, a lane asks for what others were asked for,
 //! the part that they would come to last, as peers do in the end game.
 //!
+//! Here is what a stream brings, and how it ends.
+//!
+//! - `server`: what a server has, and when it may be asked;
+//! - `begin`: where streams begin, and when;
 //! - `lane`: a stream and its claims;
+//! - `holders`: how many servers have a piece;
 //! - `trial`: whether one more lane to a server helps.
 
+mod begin;
 mod holders;
 mod lane;
+mod server;
 #[cfg(test)]
 mod tests;
 mod trial;
 
-use super::{Life, Torrent};
+use super::Torrent;
 use crate::http::{HttpSource, HttpState, HttpStatus, SERVERS_MAX, StreamError};
-use crate::picker::{Claimant, Order, Rival};
 use crate::pieces::{PeerSlot, Pieces};
-use crate::rate::Rate;
 use crate::{Event, Output};
-use base::{Bitfield, BlockIndex, Geometry, Instant, Payload, PieceIndex};
+use base::{BlockIndex, Geometry, Instant, Payload, PieceIndex};
 use holders::Holders;
-use lane::{CLAIM_MIN, Claim, Lane, block_end, bounds, give_back};
-use std::collections::VecDeque;
+use lane::{Claim, Lane, give_back};
+use server::{Server, pieces_of};
 use std::time::Duration;
-use trial::Trial;
 
-/// Bytes asked for at once while pieces are fetched in order.
-const IN_ORDER_MS: u64 = 2_000;
-/// A stream that brings nothing for so long is ended: longer than the hands wait for the head of an answer or the next byte, who
-/// can tell why.
-const STALL_AFTER: Duration = Duration::from_secs(45);
 /// A stream that has brought so much has mended what its server failed at before.
 const FORGIVEN_AFTER: u64 = 1 << 20;
-/// Between timers while there are servers and something is missing.
-const TICK: Duration = Duration::from_secs(1);
-/// The first wait after a failure, and the longest.
-const WAIT_MIN: Duration = Duration::from_secs(1);
-const WAIT_MAX: Duration = Duration::from_secs(60);
-/// Servers whose failures are told when none is left.
-const TROUBLES_TOLD: usize = 8;
 
 /// The servers of a torrent, and what is under way from them.
 pub(super) struct Http<P> {
@@ -52,23 +44,6 @@ pub(super) struct Http<P> {
     holders: Holders,
     /// A server was left, or lost something, since somebody looked whether enough are left.
     fewer: bool,
-}
-
-struct Server {
-    source: HttpSource,
-    /// All of its lanes, for picker and blame.
-    slot: PeerSlot,
-    /// What of the plan it has; none before that is known.
-    has: Pieces,
-    lanes_wanted: u8,
-    trial: Trial,
-    /// Not to be asked before.
-    wait: Instant,
-    failures: u32,
-    why: Option<String>,
-    dropped: bool,
-    down: Rate,
-    given: i64,
 }
 
 impl<P> Default for Http<P> {
@@ -139,12 +114,6 @@ impl<P> Http<P> {
     }
 }
 
-impl Server {
-    fn may_be_asked(&self, now: Instant) -> bool {
-        !self.dropped && self.wait <= now && !self.has.is_none()
-    }
-}
-
 impl<P: Payload> Torrent<P> {
     /// A server to fetch from.
     pub(super) fn add_server(&mut self, source: HttpSource) {
@@ -153,29 +122,18 @@ impl<P: Payload> Torrent<P> {
         if at.is_none() && http.servers.len() >= SERVERS_MAX {
             return;
         }
-        if let Some(at) = at {
-            self.end_lanes(|lane| lane.server == at);
-        }
         let slot = PeerSlot(self.slots_used);
         self.slots_used += 1;
         let has = self.open.as_ref().map_or(Pieces::None, |open| pieces_of(&source, &open.plan.geometry));
-        let server = Server {
-            source,
-            slot,
-            has,
-            lanes_wanted: 1,
-            trial: Trial::RESTED,
-            wait: Instant::ZERO,
-            failures: 0,
-            why: None,
-            dropped: false,
-            down: Rate::default(),
-            given: 0,
-        };
-        let http = self.http.get_or_insert_default();
+        let mut server = Server::new(source, slot, has);
         match at {
-            // What the former one gave stays with the number.
-            Some(at) => http.servers[at] = Server { given: http.servers[at].given, ..server },
+            Some(at) => {
+                self.end_lanes(|lane| lane.server == at);
+                let Some(http) = &mut self.http else { return };
+                // What the former one gave stays with the number.
+                server.given = http.servers[at].given;
+                http.servers[at] = server;
+            }
             None => http.servers.push(server),
         }
         self.poke = true;
@@ -373,151 +331,6 @@ impl<P: Payload> Torrent<P> {
         }
     }
 
-    /// Begins streams where there is room for them.
-    pub(super) fn fill_servers(&mut self, now: Instant) {
-        if self.http.is_none() || self.life != Life::Running {
-            return;
-        }
-        if !self.is_fetching() {
-            self.end_all_lanes();
-            return;
-        }
-        let servers = self.http.as_ref().map_or(0, |h| h.servers.len());
-        // One lane for each in turn, so that all have one before some have several.
-        for round in 1..=u8::MAX {
-            let mut more = false;
-            for at in 0..servers {
-                let Some(http) = &self.http else { return };
-                let server = &http.servers[at];
-                if server.may_be_asked(now) && server.lanes_wanted >= round && http.lanes_of(at) < usize::from(round) {
-                    self.begin_stream(now, at);
-                }
-                more |= self.http.as_ref().is_some_and(|h| h.servers[at].lanes_wanted > round);
-            }
-            if !more {
-                break;
-            }
-        }
-        self.stop_if_nobody_is_left(now);
-        if let Some(http) = &mut self.http {
-            let waits = http.servers.iter().filter(|s| !s.dropped && s.wait > now).map(|s| s.wait).min();
-            http.due = http.due.min(now + TICK).min(waits.unwrap_or(Instant::NEVER));
-            self.tick_at = self.tick_at.min(http.due);
-        }
-    }
-
-    /// What no peer can have, since it has no name among peers, comes from servers or not at all. If none of them has anything that
-    /// is missing, waiting is in vain.
-    fn stop_if_nobody_is_left(&mut self, now: Instant) {
-        let (Some(http), Some(open)) = (&mut self.http, &self.open) else { return };
-        let among_peers = self.hashes.on_wire().next().is_some() || !self.sessions.is_empty();
-        if !http.fewer || !http.lanes.is_empty() || self.backlog > 0 || among_peers || self.life != Life::Running {
-            return;
-        }
-        // What is all here is being checked.
-        let on_disk = |p: PieceIndex| open.picker.received_blocks(p).is_some_and(|blocks| blocks.is_full());
-        let may_come = |p: &PieceIndex| http.has(*p) || on_disk(*p);
-        if open.plan.geometry.pieces().filter(|p| open.picker.is_wanted(*p)).any(|p| may_come(&p)) {
-            return;
-        }
-        http.fewer = false;
-        let troubles = http.servers.iter().filter_map(|s| Some(format!("{}: {}", s.source.name, s.why.as_ref()?)));
-        let told: Vec<String> = troubles.take(TROUBLES_TOLD).collect();
-        let rest = http.servers.len().saturating_sub(told.len());
-        let more = if rest > 0 { format!("; and {rest} more") } else { String::new() };
-        let error = format!("no server is left that has what is missing ({}{more})", told.join("; "));
-        self.stop(now, Life::Failed);
-        self.event(Event::Stopped { error });
-    }
-
-    fn begin_stream(&mut self, now: Instant, at: usize) {
-        let (Some(http), Some(open)) = (&mut self.http, &mut self.open) else { return };
-        let g = open.plan.geometry;
-        let server = &http.servers[at];
-        let lanes = http.lanes_of(at).max(1) as u64;
-        let rate = server.down.per_second(now) / lanes;
-        let rivals: Vec<Rival> = http.lanes.iter().filter_map(|l| l.rival(&g, now)).collect();
-        let us = Claimant { slot: server.slot, alone: open.blame.is_suspect(server.slot) };
-        http.holders.update(&http.servers, now, g.piece_count());
-        let holders = |piece: PieceIndex| http.holders.of(piece);
-        let found = open.picker.find_stretch(us, &server.has, holders, &rivals, rate);
-        let (stretch, copies) = match found {
-            Some(stretch) => (stretch, false),
-            None if server.source.from_start => return,
-            None => match open.picker.find_asked(&server.has, server.slot) {
-                Some(stretch) => (stretch, true),
-                None => return,
-            },
-        };
-        let (from, mut end) = bounds(&g, stretch);
-        let from_start = server.source.from_start;
-        let first = if from_start {
-            let (begins, ends) = server.source.unit(&open.plan, from);
-            end = block_end(&g, ends);
-            // Between what begins within a block and that block's end, the hands have to read.
-            block_end(&g, begins).min(from)
-        } else {
-            from
-        };
-        if from_start {
-            // All of it comes in one run.
-        } else if open.picker.order() == Order::Sequential {
-            end = end.min(from + (rate * IN_ORDER_MS / 1000).max(CLAIM_MIN));
-            end = block_end(&g, end);
-        }
-        let stream = http.next_stream;
-        http.next_stream += 1;
-        let mut lane = Lane {
-            server: at,
-            stream,
-            from: first,
-            at: first,
-            end,
-            buf: P::default(),
-            claims: VecDeque::new(),
-            claimed: first,
-            copies,
-            from_start,
-            down: Rate::default(),
-            moved_at: now,
-        };
-        lane.claim_more(server, open, now);
-        if lane.claims.is_empty() && !from_start {
-            return;
-        }
-        self.out.push_back(Output::Stream { stream, source: server.source.id, offset: first, len: end - first });
-        http.lanes.push(lane);
-    }
-
-    /// What is due for servers.
-    pub(super) fn time_servers(&mut self, now: Instant) {
-        let Some(http) = &mut self.http else { return };
-        if http.due > now {
-            self.tick_at = self.tick_at.min(http.due);
-            return;
-        }
-        http.due = Instant::NEVER;
-        if !self.is_fetching() {
-            return;
-        }
-        self.end_stalled(now);
-        self.try_lanes(now);
-        self.fill_servers(now);
-    }
-
-    /// Streams that bring nothing end, and their servers wait.
-    fn end_stalled(&mut self, now: Instant) {
-        let Some(http) = &mut self.http else { return };
-        let stalled: Vec<(u64, usize)> =
-            http.lanes.iter().filter(|l| now - l.moved_at >= STALL_AFTER).map(|l| (l.stream, l.server)).collect();
-        for (stream, server) in stalled {
-            self.end_lanes(|lane| lane.stream == stream);
-            if let Some(http) = &mut self.http {
-                http.servers[server].fail(now, Duration::ZERO, "it has sent nothing for a while".into());
-            }
-        }
-    }
-
     /// What must hold of servers.
     pub(super) fn check_servers(&self) -> Result<(), String> {
         let (Some(http), Some(open)) = (&self.http, &self.open) else { return Ok(()) };
@@ -536,66 +349,4 @@ impl<P: Payload> Torrent<P> {
         }
         Ok(())
     }
-}
-
-impl Server {
-    /// Something went wrong: it is left alone for a while.
-    fn fail(&mut self, now: Instant, at_least: Duration, why: String) {
-        let wait = WAIT_MIN.saturating_mul(1 << self.failures.min(6)).min(WAIT_MAX).max(at_least);
-        self.failures += 1;
-        self.wait = self.wait.max(now + wait);
-        self.why = Some(why);
-    }
-
-    /// It does not have what lies at `byte`: the part of the server's, or the file. Says how many pieces are left.
-    fn lose(&mut self, plan: &base::Plan, byte: u64) -> u32 {
-        let g = &plan.geometry;
-        let (from, end) = self.source.unit(plan, byte);
-        let last = end.max(from + 1).min(g.total()).saturating_sub(1);
-        let (Some(first), Some(last)) = (g.piece_at(from), g.piece_at(last)) else { return 0 };
-        for piece in first.0..=last.0 {
-            self.has.clear(PieceIndex(piece), g.piece_count());
-        }
-        self.has.count(g.piece_count())
-    }
-}
-
-impl HttpSource {
-    /// What is got with one request: the part in which this byte lies, where the server has parts; else the file. Where it begins,
-    /// and where it ends.
-    fn unit(&self, plan: &base::Plan, byte: u64) -> (u64, u64) {
-        let part =
-            self.parts.iter().copied().find(|(offset, len)| (*offset..offset.saturating_add(*len)).contains(&byte));
-        let file = || plan.layout.spans(byte, 1).next().map(|s| &plan.layout.files()[s.file.index()]);
-        let (from, len) = part.or_else(|| file().map(|f| (f.offset, f.len))).unwrap_or((0, u64::MAX));
-        (from, from.saturating_add(len).min(plan.geometry.total()))
-    }
-}
-
-/// The pieces that lie whole in what a server has.
-fn pieces_of(source: &HttpSource, g: &Geometry) -> Pieces {
-    if source.parts.is_empty() {
-        return Pieces::All;
-    }
-    let mut parts = source.parts.clone();
-    parts.sort_unstable();
-    // Parts that follow each other are one.
-    let mut joined: Vec<(u64, u64)> = Vec::new();
-    for (offset, len) in parts {
-        let end = offset.saturating_add(len);
-        match joined.last_mut().filter(|(_, last)| *last >= offset) {
-            Some((_, last)) => *last = (*last).max(end),
-            None => joined.push((offset, end)),
-        }
-    }
-    let mut bits = Bitfield::new(g.piece_count());
-    let length = u64::from(g.piece_length());
-    for (from, to) in joined {
-        let first = from.div_ceil(length);
-        let last = if to >= g.total() { u64::from(g.piece_count()) } else { to / length };
-        for piece in first..last.min(u64::from(g.piece_count())) {
-            bits.set(piece as u32);
-        }
-    }
-    Pieces::from_bitfield(bits)
 }
