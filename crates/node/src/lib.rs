@@ -16,6 +16,9 @@ mod net;
 pub mod node;
 mod pool;
 mod rope;
+#[cfg(test)]
+#[path = "../tests/site/mod.rs"]
+mod site;
 pub mod split;
 pub mod state;
 pub mod tracker_server;

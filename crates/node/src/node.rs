@@ -495,7 +495,8 @@ async fn run_news(
 ) {
     let errands = Arc::new(Semaphore::new(ERRANDS_MAX));
     let fetcher = Arc::new(fetch::Fetcher::default());
-    let web = Arc::new(http::client::Web::with(logins));
+    // Streams have limits of their own: for them it may be us who don't read.
+    let web = Arc::new(http::client::Web::patient(logins));
     while let Some(news) = news.recv().await {
         match news {
             News::Event(id, event) => take_event(&inner, id, event),

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Time until the head of the answer is here.
 const HEAD_LIMIT: Duration = Duration::from_secs(20);
 /// Time without a byte of a body.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 10;
 /// Connections kept to one server between two requests.

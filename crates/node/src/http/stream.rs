@@ -1,6 +1,6 @@
 //! One stream: requests for the files or parts under a run of content, one after the other, and their bodies for the engine.
 
-use super::client::{Request, Web};
+use super::client::{Request, SILENCE, Web};
 use super::headers::{content_range, retry_after};
 use super::remote::{Names, Remote, Segment};
 use super::tap::{Closed, Tap};
@@ -17,7 +17,11 @@ use reqwest::{Response, StatusCode};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use swarm::StreamError;
+
+#[cfg(test)]
+mod tests;
 
 /// Zeros given at once.
 const ZEROS: usize = 64 << 10;
@@ -113,42 +117,48 @@ async fn read(path: PathBuf, offset: u64, len: u64, at: u64, errand: &Errand) ->
     };
     let open = {
         let path = path.clone();
-        tokio::task::spawn_blocking(move || match plain::open(&path)? {
+        patiently(SILENCE, move || match plain::open(&path)? {
             Some((file, _)) => Ok(Arc::new(file)),
             None => Err(std::io::Error::other("it is no plain file")),
         })
     };
-    let file = match open.await {
-        Ok(Ok(file)) => file,
-        Ok(Err(e)) => return Err(missing(&path, &e).into()),
-        Err(e) => return Err(missing(&path, &e).into()),
-    };
+    let file = open.await?.map_err(|e| missing(&path, &e))?;
     let mut done = 0;
     while done < len {
         let (file, from, n) = (file.clone(), offset + done, (len - done).min(BATCH as u64) as usize);
-        let read = tokio::task::spawn_blocking(move || {
+        let read = patiently(SILENCE, move || {
             let mut buf = vec![0; n];
             file.read_exact_at(&mut buf, from).map(|()| Bytes::from(buf))
         });
-        match read.await {
-            Ok(Ok(bytes)) => {
-                done += bytes.len() as u64;
-                give(errand, bytes).await?;
-            }
-            Ok(Err(e)) => return Err(missing(&path, &e).into()),
-            Err(e) => return Err(missing(&path, &e).into()),
-        }
+        let bytes = read.await?.map_err(|e| missing(&path, &e))?;
+        done += bytes.len() as u64;
+        give(errand, bytes).await?;
     }
     Ok(())
+}
+
+/// What blocks, but no longer than `limit`: the disk may be that of another machine.
+async fn patiently<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StreamError> {
+    let broken = |why: &str| StreamError::Broken { why: why.into() };
+    match tokio::time::timeout(limit, tokio::task::spawn_blocking(work)).await {
+        Ok(done) => done.map_err(|_| broken("reading was given up")),
+        Err(_) => Err(broken("the disk has brought nothing for a while")),
+    }
 }
 
 /// Passes `len` bytes of a body on, after the first `skip`.
 async fn pass_on(mut answer: Response, mut skip: u64, len: u64, errand: &Errand) -> Result<(), Stop> {
     let mut left = len;
     while left > 0 {
-        let chunk = answer.chunk().await.map_err(|e| StreamError::Broken { why: crate::fetch::words(&e) })?;
-        let Some(mut chunk) = chunk else {
-            return Err(StreamError::Broken { why: "the server has ended its answer too early".into() }.into());
+        let broken = |why: String| StreamError::Broken { why };
+        // Only now is it silence if nothing comes: at other times it may be us who hold it back.
+        let chunk = tokio::time::timeout(SILENCE, answer.chunk()).await;
+        let chunk = chunk.map_err(|_| broken("it has sent nothing for a while".into()))?;
+        let Some(mut chunk) = chunk.map_err(|e| broken(crate::fetch::words(&e)))? else {
+            return Err(broken("the server has ended its answer too early".into()).into());
         };
         let skipped = skip.min(chunk.len() as u64);
         skip -= skipped;

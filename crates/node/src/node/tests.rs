@@ -1,12 +1,11 @@
 mod places;
 mod servers;
-#[path = "../../tests/site/mod.rs"]
-mod site;
 
 use super::*;
 use crate::create::{CreateOptions, create};
 use crate::disk::check::Meter;
 use crate::net::Listen;
+use crate::site;
 use base::metainfo::create::Format;
 use base::{Magnet, Metainfo};
 use std::path::Path;

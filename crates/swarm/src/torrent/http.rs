@@ -22,13 +22,13 @@ mod server;
 mod tests;
 mod trial;
 
-use super::Torrent;
+use super::{Open, Torrent};
 use crate::http::{HttpSource, HttpState, HttpStatus, SERVERS_MAX, StreamError};
 use crate::pieces::{PeerSlot, Pieces};
 use crate::{Event, Output};
 use base::{BlockIndex, Geometry, Instant, Payload, PieceIndex};
 use holders::Holders;
-use lane::{Claim, Lane, give_back};
+use lane::{Claim, Lane, give_back, wanted_until};
 use server::{Server, pieces_of};
 use std::time::Duration;
 
@@ -227,7 +227,6 @@ impl<P: Payload> Torrent<P> {
         let server = &mut http.servers[lane.server];
         lane.buf.append(data);
         lane.down.add(now, len);
-        lane.moved_at = now;
         server.down.add(now, len);
         server.trial.bytes += len;
         if lane.at - lane.from >= FORGIVEN_AFTER {
@@ -280,7 +279,8 @@ impl<P: Payload> Torrent<P> {
         let Some(lane) = http.lanes.iter().find(|l| l.stream == stream) else { return };
         // The hands say so, and the connection can be used again.
         let done = lane.at >= lane.end;
-        let goes_on = lane.has_wanted() || (lane.from_start && !lane.copies && self.is_fetching());
+        let passes = |open: &Open| lane.from_start && !lane.copies && wanted_until(open, lane.at, lane.end).is_some();
+        let goes_on = lane.has_wanted() || (self.is_fetching() && self.open.as_deref().is_some_and(passes));
         if !done && !goes_on {
             self.end_lanes(|lane| lane.stream == stream);
         }
@@ -301,7 +301,7 @@ impl<P: Payload> Torrent<P> {
             other => other,
         };
         match end {
-            Ok(()) => server.failures = 0,
+            Ok(()) => (server.failures, server.misses) = (0, 0),
             Err(StreamError::NoRanges) if lane.from_start => {
                 self.leave_server(at, "it sends other parts than it is asked for".into());
             }
@@ -317,7 +317,7 @@ impl<P: Payload> Torrent<P> {
                 if left == 0 || (lane.from_start && left == had) {
                     self.leave_server(at, why);
                 } else {
-                    server.why = Some(why);
+                    server.miss(now, lane.at > lane.from, why);
                     http.fewer = true;
                 }
             }

@@ -1,6 +1,6 @@
 //! Where streams begin, and when: on events, and by the clock.
 
-use super::lane::{CLAIM_MIN, Lane, block_end, bounds};
+use super::lane::{CLAIM_MIN, Lane, block_end, bounds, wanted_until};
 use crate::picker::{Claimant, Order, Rival};
 use crate::rate::Rate;
 use crate::torrent::{Life, Torrent};
@@ -11,9 +11,6 @@ use std::time::Duration;
 
 /// Bytes asked for at once while pieces are fetched in order.
 const IN_ORDER_MS: u64 = 2_000;
-/// A stream that brings nothing for so long is ended: longer than the hands wait for the head of an answer or the next byte, who
-/// can tell why.
-const STALL_AFTER: Duration = Duration::from_secs(45);
 /// Between timers while there are servers and something is missing.
 const TICK: Duration = Duration::from_secs(1);
 /// Servers whose failures are told when none is left.
@@ -100,15 +97,14 @@ impl<P: Payload> Torrent<P> {
         let from_start = server.source.from_start;
         let first = if from_start {
             let (begins, ends) = server.source.unit(&open.plan, from);
-            end = block_end(&g, ends);
+            // All of it comes in one run, as far as something is wanted.
+            end = wanted_until(open, from, block_end(&g, ends)).unwrap_or(end);
             // Between what begins within a block and that block's end, the hands have to read.
             block_end(&g, begins).min(from)
         } else {
             from
         };
-        if from_start {
-            // All of it comes in one run.
-        } else if open.picker.order() == Order::Sequential {
+        if !from_start && open.picker.order() == Order::Sequential {
             end = end.min(from + (rate * IN_ORDER_MS / 1000).max(CLAIM_MIN));
             end = block_end(&g, end);
         }
@@ -126,7 +122,6 @@ impl<P: Payload> Torrent<P> {
             copies,
             from_start,
             down: Rate::default(),
-            moved_at: now,
         };
         lane.claim_more(server, open, now);
         if lane.claims.is_empty() && !from_start {
@@ -147,21 +142,7 @@ impl<P: Payload> Torrent<P> {
         if !self.is_fetching() {
             return;
         }
-        self.end_stalled(now);
         self.try_lanes(now);
         self.fill_servers(now);
-    }
-
-    /// Streams that bring nothing end, and their servers wait.
-    fn end_stalled(&mut self, now: Instant) {
-        let Some(http) = &mut self.http else { return };
-        let stalled: Vec<(u64, usize)> =
-            http.lanes.iter().filter(|l| now - l.moved_at >= STALL_AFTER).map(|l| (l.stream, l.server)).collect();
-        for (stream, server) in stalled {
-            self.end_lanes(|lane| lane.stream == stream);
-            if let Some(http) = &mut self.http {
-                http.servers[server].fail(now, Duration::ZERO, "it has sent nothing for a while".into());
-            }
-        }
     }
 }

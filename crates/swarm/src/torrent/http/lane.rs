@@ -33,7 +33,6 @@ pub(super) struct Lane<P> {
     /// It begins where a file or part begins, and passes what is not wanted.
     pub(super) from_start: bool,
     pub(super) down: Rate,
-    pub(super) moved_at: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +108,14 @@ pub(super) fn give_back<P>(open: &mut Option<Box<Open>>, server: &Server, lane: 
 pub(super) fn block_end(g: &Geometry, byte: u64) -> u64 {
     let Some((piece, block)) = byte.checked_sub(1).and_then(|last| g.block_at(last)) else { return byte };
     behind(g, piece, block)
+}
+
+/// Up to where something is wanted of what lies between two bytes. None: nothing is.
+pub(super) fn wanted_until(open: &Open, from: u64, end: u64) -> Option<u64> {
+    let g = &open.plan.geometry;
+    let (first, last) = (g.piece_at(from)?, g.piece_at(end.checked_sub(1)?)?);
+    let last = (first.0..=last.0).rev().map(PieceIndex).find(|piece| open.picker.is_wanted(*piece))?;
+    Some(end.min(g.piece_offset(last) + u64::from(g.piece_len(last))))
 }
 
 /// The first byte behind a block.

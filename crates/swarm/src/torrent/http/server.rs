@@ -10,6 +10,10 @@ use std::time::Duration;
 /// The first wait after a failure, and the longest.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// So many things in a row may be missing; after each one more, the server is left alone for this time. It stays short: behind a
+/// thousand that a server lacks may be those that nobody else has.
+const MISSES_FREE: u32 = 2;
+const MISS_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) struct Server {
     pub(super) source: HttpSource,
@@ -22,6 +26,8 @@ pub(super) struct Server {
     /// Not to be asked before.
     pub(super) wait: Instant,
     pub(super) failures: u32,
+    /// What it did not have, in a row.
+    pub(super) misses: u32,
     pub(super) why: Option<String>,
     pub(super) dropped: bool,
     pub(super) down: Rate,
@@ -38,6 +44,7 @@ impl Server {
             trial: Trial::RESTED,
             wait: Instant::ZERO,
             failures: 0,
+            misses: 0,
             why: None,
             dropped: false,
             down: Rate::default(),
@@ -51,9 +58,22 @@ impl Server {
 
     /// Something went wrong: it is left alone for a while.
     pub(super) fn fail(&mut self, now: Instant, at_least: Duration, why: String) {
-        let wait = WAIT_MIN.saturating_mul(1 << self.failures.min(6)).min(WAIT_MAX).max(at_least);
-        self.failures += 1;
+        let mut wait = at_least;
+        // What breaks several lanes at once is one failure.
+        if self.wait <= now {
+            wait = wait.max(WAIT_MIN.saturating_mul(1 << self.failures.min(6)).min(WAIT_MAX));
+            self.failures += 1;
+        }
         self.wait = self.wait.max(now + wait);
+        self.why = Some(why);
+    }
+
+    /// It does not have what it was asked for, perhaps after it has `brought` something else.
+    pub(super) fn miss(&mut self, now: Instant, brought: bool, why: String) {
+        self.misses = if brought { 1 } else { self.misses + 1 };
+        if self.misses > MISSES_FREE {
+            self.wait = self.wait.max(now + MISS_WAIT);
+        }
         self.why = Some(why);
     }
 

@@ -142,6 +142,82 @@ fn who_sends_what_was_not_asked_for_or_lacks_it_again_is_left() {
 }
 
 #[test]
+fn who_lacks_one_file_after_the_other_is_asked_slowly() {
+    let gone = Server { lacks_all: true, ..server(MIB) };
+    let mut world = World::new(1000 * PIECE, vec![gone, server(50 * MIB)]);
+    world.plan = folder(&world.plan, &[PIECE; 1000]);
+    world.open(Resume::default());
+    let secs = world.run(10.0);
+    assert!(world.servers[0].streams <= 3 + secs as u32, "asked {} times in {secs}", world.servers[0].streams);
+    // What it has behind those is still asked for.
+    let mut have = Bitfield::full(1000);
+    for piece in [0, 10, 20, 30, 40] {
+        have.clear(piece);
+    }
+    let mut world = World::new(1000 * PIECE, vec![Server { lacks_all: true, ..server(MIB) }]);
+    world.plan = folder(&world.plan, &[PIECE; 1000]);
+    world.open(Resume { have: Some(have), ..Resume::default() });
+    while world.servers[0].streams < 4 {
+        world.step();
+    }
+    world.servers[0].lacks_all = false;
+    while world.torrent.have().unwrap().count() < 996 {
+        world.step();
+        assert!(world.secs() < 5.0, "{:?}", world.torrent.servers(world.now));
+    }
+}
+
+#[test]
+fn what_breaks_all_lanes_is_one_failure() {
+    let blip = Server { lane_rate: MIB, dies_at: Some(15.0), lives_again_at: Some(15.5), ..server(100 * MIB) };
+    let mut world = World::opened(128 * MIB, vec![blip]);
+    while world.secs() < 15.3 {
+        world.step();
+    }
+    assert_eq!((world.servers[0].most_lanes, world.flows.len()), (4, 0));
+    while world.secs() < 16.2 {
+        world.step();
+    }
+    assert_eq!(world.flows.len(), 4, "all of them again after a second");
+}
+
+#[test]
+fn who_is_held_back_is_not_silent() {
+    // The disk stands still, or there is no credit.
+    let held = Server { hangs_at: Some(1.0), lives_again_at: Some(100.0), ..server(MIB) };
+    let mut world = World::opened(4 * MIB, vec![held]);
+    world.run(110.0);
+    assert_eq!((world.servers[0].streams, world.sent()), (1, 4 * MIB));
+    assert_eq!(world.torrent.servers(world.now)[0].trouble, None);
+}
+
+#[test]
+fn a_stream_from_the_beginning_ends_where_the_last_of_it_is_wanted() {
+    let lens = [32 * MIB, MIB];
+    let pieces = (33 * MIB / PIECE) as u32;
+    let last_of_a = (32 * MIB / PIECE) as u32 - 1;
+    let begin = |servers: Vec<Server>, missing: &[u32]| {
+        let mut world = World::new(33 * MIB, servers);
+        world.plan = folder(&world.plan, &lens);
+        let mut have = Bitfield::full(pieces);
+        for piece in missing.iter().chain(&[last_of_a + 2]) {
+            have.clear(*piece);
+        }
+        world.open(Resume { have: Some(have), ..Resume::default() });
+        world
+    };
+    let simple = Server { no_ranges: true, ..server(4 * MIB) };
+    let mut world = begin(vec![simple.clone()], &[1]);
+    world.run(3.0);
+    assert!(world.sent() <= 5 * PIECE, "{}", world.sent());
+    // Or where somebody else had the rest.
+    let tail = Server { parts: vec![(31 * MIB, MIB)], ..server(MIB) };
+    let mut world = begin(vec![simple, tail], &[1, last_of_a]);
+    world.run(3.0);
+    assert!(world.servers[0].sent <= 4 * MIB, "{}", world.servers[0].sent);
+}
+
+#[test]
 fn without_a_server_it_ends_and_says_why() {
     let wrong = StreamError::Wrong { why: "it has 5 bytes".into() };
     let parts = vec![(0, 4 * MIB)];

@@ -28,6 +28,8 @@ pub(super) struct Server {
     pub(super) answer: Option<StreamError>,
     /// The first byte of a file that it has not.
     pub(super) lacks: Option<u64>,
+    /// It has nothing of what it is asked for.
+    pub(super) lacks_all: bool,
     pub(super) sent: u64,
     pub(super) streams: u32,
     pub(super) most_lanes: usize,
@@ -139,6 +141,8 @@ impl World {
             self.ended.push((stream, Err(StreamError::Broken { why: "refused".into() })));
         } else if let Some(error) = server.answer.clone() {
             self.ended.push((stream, Err(error)));
+        } else if server.lacks_all {
+            self.ended.push((stream, Err(StreamError::Missing { at: offset, why: "404".into() })));
         } else if server.no_ranges
             && !units(&server.parts, &self.plan).iter().any(|at| (*at..at + BLOCK).contains(&offset))
         {
@@ -186,7 +190,7 @@ impl World {
                 self.handle(Input::StreamEnded { stream, end: Err(StreamError::Broken { why: "reset".into() }) });
                 continue;
             }
-            if server.hangs_at.is_some_and(|at| at <= secs) {
+            if server.hangs_at.is_some_and(|at| at <= secs) && !back {
                 continue;
             }
             let rate = (server.rate / lanes).min(server.lane_rate);
