@@ -1,5 +1,6 @@
 //! Each format of strangers: well-formed examples, the readers of production, and what must hold of what they accept.
 
+mod datagrams;
 mod files;
 mod peers;
 mod trackers;
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "udp-reply", examples: trackers::udp_reply_examples, run: trackers::udp_reply },
     Target { name: "udp-request", examples: trackers::udp_request_examples, run: trackers::udp_request },
     Target { name: "utp-packet", examples: utp::packet_examples, run: utp::packet },
+    Target { name: "krpc", examples: datagrams::krpc_examples, run: datagrams::krpc },
 ];
 
 /// An error as words.

@@ -7,6 +7,7 @@
 pub mod bencode;
 mod bitfield;
 mod conn_map;
+mod crc32c;
 mod flat;
 mod geometry;
 mod ids;
@@ -17,6 +18,7 @@ pub mod manifest;
 pub mod merkle;
 pub mod metainfo;
 pub mod metalink;
+mod node_id;
 mod payload;
 pub mod percent;
 pub mod placement;
@@ -29,6 +31,7 @@ mod time;
 
 pub use bitfield::Bitfield;
 pub use conn_map::ConnMap;
+pub use crc32c::crc32c;
 pub use flat::FlatMap;
 pub use geometry::{BLOCK_SIZE, Geometry, GeometryError};
 pub use ids::{
@@ -39,6 +42,7 @@ pub use magnet::{Magnet, MagnetError};
 pub use manifest::{Manifest, ManifestError};
 pub use metainfo::{Info, Metainfo, MetainfoError};
 pub use metalink::{Metalink, MetalinkError};
+pub use node_id::NodeId;
 pub use payload::Payload;
 pub use plan::{Checks, PieceDigest, PieceHasher, Plan, WholeDigest, WholeHasher};
 pub use queue::{QUEUE_KEPT, QUEUE_KEPT_BUSY, pop_or_trim, trim};

@@ -5,6 +5,7 @@
 //! - [`extended`]: the extension protocol (BEP 9, 10, 11, 54)
 //! - [`tracker`]: announces and scrapes over HTTP and UDP (BEP 3, 7, 15, 23, 48)
 //! - [`utp`]: reliable streams over datagrams (BEP 29)
+//! - [`krpc`]: the messages of the DHT (BEP 5, 32, 33, 42, 43, 44, 51)
 //! - [`fastcgi`]: how a web server talks to programs that stay (FastCGI 1.0)
 //! - [`compact`]: addresses in 6 and 18 bytes
 //!
@@ -16,6 +17,7 @@ pub mod compact;
 pub mod extended;
 pub mod fastcgi;
 pub mod handshake;
+pub mod krpc;
 pub mod message;
 mod percent;
 mod text;
