@@ -2,7 +2,7 @@
 
 use base::PeerId;
 
-/// Bytes that may be read from a new connection before the engine grants more.
+/// Bytes that may be read from a new connection before the engine grants more; of a stream only where there is no limit.
 pub const CREDIT: u64 = 32 << 10;
 
 /// Settings of one engine.

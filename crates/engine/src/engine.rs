@@ -82,7 +82,7 @@ impl<P: Payload> Engine<P> {
                 }
                 self.part_of(conn)
             }
-            Input::StreamEnded { conn, .. } => self.part_of(*conn),
+            Input::Skipped { conn, .. } | Input::StreamEnded { conn, .. } => self.part_of(*conn),
             Input::Accepted { .. } | Input::Connected { .. } | Input::Datagram { .. } | Input::Shutdown => 0,
             Input::Fetched { job, .. } | Input::Resolved { job, .. } => self.asked(*job),
             Input::Add(id, _) | Input::Command(id, _) => self.home(*id),

@@ -18,6 +18,11 @@ pub const ACCEPTED: u64 = 1 << 63;
 /// Streams of HTTP servers have ids from here on, below [`ACCEPTED`].
 pub const STREAMS: u64 = 1 << 62;
 
+/// True for the id of a stream.
+pub(crate) fn is_stream(conn: ConnId) -> bool {
+    (STREAMS..ACCEPTED).contains(&conn.0)
+}
+
 /// A torrent to add.
 #[derive(Debug, Default)]
 pub struct AddTorrent {
@@ -103,6 +108,13 @@ pub enum Input<P> {
         /// The bytes.
         data: P,
     },
+    /// Bytes of a stream that were read within its credit and thrown away: the server sent more than it was asked for.
+    Skipped {
+        /// The id from [`Output::Stream`].
+        conn: ConnId,
+        /// How many.
+        bytes: u64,
+    },
     /// A connection is gone, or a dial failed. Not told of connections that the engine closed.
     Closed {
         /// The connection.
@@ -169,7 +181,8 @@ pub enum Output<P> {
         /// The connection.
         conn: ConnId,
     },
-    /// The hands may read this many more bytes from the connection. A new connection begins with [`crate::CREDIT`].
+    /// The hands may read this many more bytes from the connection. A new connection begins with [`crate::CREDIT`], a stream
+    /// with what [`Output::Stream`] says.
     Credit {
         /// The connection.
         conn: ConnId,

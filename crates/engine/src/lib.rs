@@ -17,6 +17,7 @@ mod tests;
 
 pub use config::{CREDIT, Config};
 pub use engine::Engine;
+use io::is_stream;
 pub use io::{ACCEPTED, AddTorrent, Command, Input, Output, STREAMS, TorrentEvent};
 pub use letter::Letter;
 pub use part::Part;

@@ -55,6 +55,7 @@ impl<P: Payload> Part<P> {
                     self.shard.received(now, conn, data);
                 }
             }
+            Input::Skipped { conn, bytes } => self.shard.skipped(now, conn, bytes),
             Input::Disk(done) => {
                 for (id, done) in done {
                     self.shard.disk(now, id, done);

@@ -11,7 +11,7 @@ mod pace;
 mod trackers;
 
 use crate::letter::{Adopted, Letter, ToGate, ToShard, Way};
-use crate::{AddTorrent, Command, Config, Output, STREAMS, TorrentEvent};
+use crate::{AddTorrent, Command, Config, Output, STREAMS, TorrentEvent, is_stream};
 use base::{ConnId, Instant, JobId, Payload, Rng, ShardIndex, TorrentId};
 use credit::Credits;
 use desk::{Desk, Sent};
@@ -201,7 +201,7 @@ impl<P: Payload> Shard<P> {
 
     /// Connections.
     pub(crate) fn connections(&self) -> usize {
-        self.credits.len()
+        self.credits.connections()
     }
 
     /// More would be read now, but for the limit.
@@ -211,14 +211,34 @@ impl<P: Payload> Shard<P> {
 
     /// Bytes of a connection; those of one that is closed already are nobody's.
     pub(crate) fn received(&mut self, now: Instant, conn: ConnId, data: P) {
-        let Some(id) = self.owner(conn) else { return };
-        self.credits.used(conn, data.len() as u64);
+        let Some(id) = self.used(conn, data.len() as u64) else { return };
         let input = match stream_of(id, conn) {
             Some(stream) => Input::Streamed { stream, data },
             None => Input::Received { conn, data },
         };
         self.feed(now, id, input);
         self.grant();
+    }
+
+    /// Bytes of a stream that the hands have thrown away.
+    pub(crate) fn skipped(&mut self, now: Instant, conn: ConnId, bytes: u64) {
+        let Some(id) = self.used(conn, bytes) else { return };
+        if let Some(stream) = stream_of(id, conn) {
+            self.feed(now, id, Input::Skipped { stream, bytes });
+        }
+        self.grant();
+    }
+
+    /// Bytes have come; for whom.
+    fn used(&mut self, conn: ConnId, bytes: u64) -> Option<TorrentId> {
+        let owner = self.owner(conn);
+        match owner {
+            Some(_) => self.credits.used(conn, bytes),
+            // What was read of a stream may be on its way while the stream is ended.
+            None if is_stream(conn) => self.credits.late(bytes),
+            None => {}
+        }
+        owner
     }
 
     /// A stream of a server has ended.

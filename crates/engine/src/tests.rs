@@ -1,6 +1,8 @@
 //! A few engines with real bytes, joined by an instant network and disks in memory. Everything that takes time, fails or
 //! lies is tried in the lab; here, that the parts fit.
 
+mod servers;
+
 use super::*;
 use base::{
     BLOCK_SIZE, Bitfield, Checks, ConnId, Geometry, InfoHash, InfoHashes, Instant, Layout, PeerId, PieceHasher,

@@ -86,6 +86,7 @@ fn numbers(input: &Input<Payload>) -> (u64, u64, u64) {
         Input::Command(torrent, _) => (10, u64::from(torrent.0), 0),
         Input::Shutdown => (11, 0, 0),
         Input::StreamEnded { conn, end } => (13, conn.0, end.is_ok().into()),
+        Input::Skipped { conn, bytes } => (14, conn.0, *bytes),
         // Parts of an engine write to each other within it.
         Input::Letter(letter) => (12, u64::from(letter.to().0), 0),
     }

@@ -110,6 +110,13 @@ pub enum Input<P> {
         /// The bytes.
         data: P,
     },
+    /// Bytes that a server sent before those that it was asked for.
+    Skipped {
+        /// From [`Output::Stream`].
+        stream: u64,
+        /// How many.
+        bytes: u64,
+    },
     /// A stream has ended. Not told of those that the torrent ended itself.
     StreamEnded {
         /// The number from [`Output::Stream`].

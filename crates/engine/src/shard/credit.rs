@@ -1,7 +1,7 @@
 //! Reading by credit: what may still be read from each connection, within the download limit and the disk's pace.
 
 use super::lease::Lease;
-use crate::CREDIT;
+use crate::{CREDIT, is_stream};
 use base::{ConnId, ConnMap, TorrentId};
 use std::collections::BTreeSet;
 
@@ -25,6 +25,8 @@ pub(crate) struct Credits {
     limit: Option<u64>,
     lease: Lease,
     lines: ConnMap<Line>,
+    /// How many of them are streams.
+    streams: usize,
     /// Have less than half a window.
     waiting: BTreeSet<ConnId>,
     /// Who was served last: those behind it come first.
@@ -40,6 +42,7 @@ impl Credits {
             limit,
             lease: Lease::new(limit),
             lines: ConnMap::new(),
+            streams: 0,
             waiting,
             last: ConnId(0),
             backlog: 0,
@@ -65,6 +68,7 @@ impl Credits {
     pub(crate) fn begin(&mut self, conn: ConnId, torrent: TorrentId) -> u64 {
         let left = if self.limit.is_some() { 0 } else { CREDIT };
         self.open(conn, torrent, left);
+        self.streams += 1;
         left
     }
 
@@ -73,15 +77,16 @@ impl Credits {
         self.lines.get(conn).map(|line| line.torrent)
     }
 
-    /// Connections.
-    pub(crate) fn len(&self) -> usize {
-        self.lines.len()
+    /// Connections that are no streams.
+    pub(crate) fn connections(&self) -> usize {
+        self.lines.len() - self.streams
     }
 
     /// True if there was such a connection. What was not read of it may be read from others.
     pub(crate) fn close(&mut self, conn: ConnId) -> bool {
         self.waiting.remove(&conn);
         let line = self.lines.remove(conn);
+        self.streams -= usize::from(line.is_some() && is_stream(conn));
         self.lease.give_back(line.map_or(0, |line| line.left.min(line.lent)));
         line.is_some()
     }
@@ -95,6 +100,11 @@ impl Credits {
                 self.waiting.insert(conn);
             }
         }
+    }
+
+    /// Bytes that came after their connection was closed, whose credit others have got already.
+    pub(crate) fn late(&mut self, bytes: u64) {
+        self.lease.take(bytes);
     }
 
     /// What waits for the disk in one torrent has changed.
@@ -159,6 +169,7 @@ impl Credits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::STREAMS;
 
     const T: TorrentId = TorrentId(1);
 
@@ -204,7 +215,7 @@ mod tests {
         let mut c = Credits::new(Some(100_000), 1000);
         let (mut read, mut lent) = (0, 0);
         for i in 0..1_000 {
-            let conn = ConnId(i);
+            let conn = ConnId(STREAMS + i);
             let mut may = c.begin(conn, T);
             may += c.grant().iter().map(|(_, bytes)| bytes).sum::<u64>();
             if c.must_ask() {

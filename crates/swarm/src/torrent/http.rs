@@ -237,6 +237,16 @@ impl<P: Payload> Torrent<P> {
         self.settle_lane(stream);
     }
 
+    /// Bytes of a stream that came before what was asked for: they count, and are of no use.
+    pub(super) fn skipped(&mut self, now: Instant, stream: u64, bytes: u64) {
+        let Some(http) = &mut self.http else { return };
+        let Some(lane) = http.lanes.iter_mut().find(|l| l.stream == stream) else { return };
+        lane.down.add(now, bytes);
+        http.servers[lane.server].down.add(now, bytes);
+        self.totals.downloaded += bytes;
+        self.totals.wasted += bytes;
+    }
+
     /// Takes the next block out of what a stream has brought, if it is whole.
     fn next_block(&mut self, now: Instant, stream: u64) -> bool {
         let (Some(http), Some(open)) = (&mut self.http, &mut self.open) else { return false };

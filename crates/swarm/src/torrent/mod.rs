@@ -253,6 +253,7 @@ impl<P: Payload> Torrent<P> {
             Input::Server(source) => self.add_server(source),
             Input::DropServer { id, why } => self.drop_server(id, why),
             Input::Streamed { stream, data } => self.streamed(now, stream, data),
+            Input::Skipped { stream, bytes } => self.skipped(now, stream, bytes),
             Input::StreamEnded { stream, end } => self.stream_ended(now, stream, end),
             Input::Priorities(priorities) => self.set_priorities(now, &priorities),
             Input::Sequential(on) => self.set_sequential(on),
