@@ -38,16 +38,16 @@ impl HttpSource {
 pub enum StreamError {
     /// The server begins at the beginning of a file or part, whatever it is asked for.
     NoRanges,
-    /// It does not have the part in which this byte lies.
+    /// It does not have the part in which this byte lies, or has something else there: another length, or it has changed.
     Missing {
         /// The byte, as an offset of the content.
         at: u64,
-        /// What it said.
+        /// What it said, or has.
         why: String,
     },
-    /// It has something else: another length, or it has changed. It is not asked again.
+    /// It must not be asked, or sends what can't be used. It is not asked again.
     Wrong {
-        /// What is different.
+        /// What is wrong with it.
         why: String,
     },
     /// It has too much to do.

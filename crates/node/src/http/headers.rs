@@ -3,6 +3,7 @@
 use base::WholeDigest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_DISPOSITION, CONTENT_RANGE, HeaderMap, LINK, RETRY_AFTER};
 
 /// Links of one answer that are read.
@@ -69,7 +70,7 @@ fn parameters_of(text: &str) -> Vec<(String, String)> {
         };
         let after = after.trim_start();
         let (value, next) = match after.strip_prefix('"') {
-            Some(quoted) => unquote(quoted),
+            Some(quoted) => unquote(quoted).unwrap_or_else(|| (quoted.to_owned(), "")),
             None => {
                 let at = after.find(';').unwrap_or(after.len());
                 (after[..at].trim().to_owned(), &after[at..])
@@ -81,20 +82,32 @@ fn parameters_of(text: &str) -> Vec<(String, String)> {
     out
 }
 
-/// The text up to the closing quotation mark, and what follows it.
-fn unquote(text: &str) -> (String, &str) {
+/// The text up to the closing quotation mark, and what follows it. None: there is no such mark.
+pub(super) fn unquote(text: &str) -> Option<(String, &str)> {
     let (mut out, mut escaped) = (String::new(), false);
     for (at, c) in text.char_indices() {
         match c {
             '\\' if !escaped => escaped = true,
-            '"' if !escaped => return (out, &text[at + 1..]),
+            '"' if !escaped => return Some((out, &text[at + 1..])),
             c => {
                 out.push(c);
                 escaped = false;
             }
         }
     }
-    (out, "")
+    None
+}
+
+/// It can't answer now, but may later: it has too much to do, it or we were too slow, or what is behind it does not answer.
+pub(crate) fn is_busy(status: StatusCode) -> bool {
+    let later = [
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ];
+    later.contains(&status)
 }
 
 /// For how many seconds a server wants to be left alone (RFC 9110, section 10.2.3). Dates are not read.

@@ -3,6 +3,7 @@
 //! An entry is for one host, whatever the port, and goes to it alone; where others named the URL only over https, or to who is near. Not read are `default`, which would give a password to whatever
 //! server a stranger names, `account` and `macdef`, which are ftp's.
 
+use super::headers::unquote;
 use crate::disk::plain;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -141,21 +142,9 @@ impl Words<'_> {
             self.rest = rest;
             return Ok(Some(word.to_owned()));
         };
-        let (mut word, mut escaped) = (String::new(), false);
-        for (at, c) in quoted.char_indices() {
-            match c {
-                '\\' if !escaped => escaped = true,
-                '"' if !escaped => {
-                    self.rest = &quoted[at + 1..];
-                    return Ok(Some(word));
-                }
-                c => {
-                    word.push(c);
-                    escaped = false;
-                }
-            }
-        }
-        Err("a quotation mark is never closed".into())
+        let (word, rest) = unquote(quoted).ok_or("a quotation mark is never closed")?;
+        self.rest = rest;
+        Ok(Some(word))
     }
 
     /// What ftp is to do: up to an empty line.

@@ -98,14 +98,9 @@ pub async fn probe(web: &Web, url: &str, named_by: NamedBy) -> Result<Probe, Web
 
 /// How long to leave a server alone that can't answer now, if that is not too long.
 fn wait_of(answer: &Response, tried: u32) -> Option<Duration> {
-    let busy = [
-        StatusCode::TOO_MANY_REQUESTS,
-        StatusCode::BAD_GATEWAY,
-        StatusCode::SERVICE_UNAVAILABLE,
-        StatusCode::GATEWAY_TIMEOUT,
-    ];
     let seconds = || headers::retry_after(answer.headers()).unwrap_or(1 << tried);
-    busy.contains(&answer.status()).then(|| Duration::from_secs(seconds().max(1))).filter(|wait| *wait <= BUSY_WAIT_MAX)
+    let wait = headers::is_busy(answer.status()).then(|| Duration::from_secs(seconds().max(1)));
+    wait.filter(|wait| *wait <= BUSY_WAIT_MAX)
 }
 
 /// All of what is at a URL, if that is no more than `max` bytes; and how near the server is.

@@ -1,7 +1,7 @@
 //! One server, and where on it the content lies.
 
 use super::client::{NamedBy, strip_login};
-use super::version::{Seen, Version};
+use super::version::{Digests, Seen, Version};
 use base::{FileIndex, Metainfo, Plan, Scope};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -114,7 +114,7 @@ impl Remote {
         let mut seen = Seen::default();
         if let Some((at, version)) = server.seen.as_deref() {
             // It is the first.
-            let _ = seen.note(&url, at, version, true);
+            let _ = seen.note(&url, at, version, Digests::OfAll);
         }
         Remote { server, name: without_password(&url), seen: Mutex::new(seen) }
     }

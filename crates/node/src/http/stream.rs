@@ -1,10 +1,10 @@
 //! One stream: requests for the files or parts under a run of content, one after the other, and their bodies for the engine.
 
 use super::client::{Request, SILENCE, Web};
-use super::headers::{content_range, retry_after};
+use super::headers::{content_range, is_busy, retry_after};
 use super::remote::{Names, Remote, Segment};
 use super::tap::{Closed, Tap};
-use super::version::Version;
+use super::version::{Digests, Version};
 use crate::disk::mailbox::Inbox;
 use crate::disk::plain;
 use crate::driver::Msg;
@@ -25,9 +25,6 @@ mod tests;
 
 /// Zeros given at once.
 const ZEROS: usize = 64 << 10;
-/// Bytes at the beginning of a file or part that are read to be thrown away, where the server begins there whatever it is asked for:
-/// as many as there are up to the first block. For more, the engine asks from the beginning.
-const SKIP_MAX: u64 = 1 << 20;
 /// Bytes of bodies given to the loop at once at most.
 const BATCH: usize = 512 << 10;
 
@@ -68,10 +65,9 @@ impl From<StreamError> for Stop {
 
 /// Brings a stream, and tells its end unless nobody wants to know.
 pub(crate) async fn run(web: Arc<Web>, remote: Arc<Remote>, plan: Arc<Plan>, names: Names, errand: Errand) {
-    let checked = plan.checks_pieces() || plan.whole.is_some();
     let fetch = async {
         match remote.segments(&plan, names.as_deref(), errand.offset, errand.len) {
-            Some(segments) => fetch(&web, &remote, checked, segments, &errand).await,
+            Some(segments) => fetch(&web, &remote, &plan, segments, &errand).await,
             None => Err(StreamError::Missing { at: errand.offset, why: "it does not have this part".into() }.into()),
         }
     };
@@ -87,7 +83,7 @@ pub(crate) async fn run(web: Arc<Web>, remote: Arc<Remote>, plan: Arc<Plan>, nam
     errand.inbox.put_one(Msg::Input(Input::StreamEnded { conn: errand.conn, end }));
 }
 
-async fn fetch(web: &Web, remote: &Remote, checked: bool, segments: Vec<Segment>, errand: &Errand) -> Result<(), Stop> {
+async fn fetch(web: &Web, remote: &Remote, plan: &Plan, segments: Vec<Segment>, errand: &Errand) -> Result<(), Stop> {
     for segment in segments {
         match segment {
             Segment::Zeros(mut left) => {
@@ -100,8 +96,8 @@ async fn fetch(web: &Web, remote: &Remote, checked: bool, segments: Vec<Segment>
             }
             Segment::Read { path, offset, len, at } => read(path, offset, len, at, errand).await?,
             Segment::Get { url, offset, len, total, at } => {
-                let wanted = Wanted { url: &url, offset, len, total, at, checked };
-                let (answer, skip) = ask(web, remote, wanted).await?;
+                let wanted = Wanted { url: &url, offset, len, total, at };
+                let (answer, skip) = ask(web, remote, plan, wanted).await?;
                 pass_on(answer, skip, len, errand).await?;
             }
         }
@@ -160,9 +156,12 @@ async fn pass_on(mut answer: Response, mut skip: u64, len: u64, errand: &Errand)
         let Some(mut chunk) = chunk.map_err(|e| broken(crate::fetch::words(&e)))? else {
             return Err(broken("the server has ended its answer too early".into()).into());
         };
-        let skipped = skip.min(chunk.len() as u64);
-        skip -= skipped;
-        chunk.advance(skipped as usize);
+        while skip > 0 && !chunk.is_empty() {
+            let n = errand.tap.take(chunk.len().min(usize::try_from(skip).unwrap_or(usize::MAX))).await?;
+            chunk.advance(n);
+            skip -= n as u64;
+            errand.inbox.put_one(Msg::Input(Input::Skipped { conn: errand.conn, bytes: n as u64 }));
+        }
         chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= chunk.len() as u64;
         give(errand, chunk).await?;
@@ -188,17 +187,19 @@ struct Wanted<'a> {
     total: u64,
     /// Where they begin in the content.
     at: u64,
-    /// Digests tell whether they are right.
-    checked: bool,
 }
 
 /// Asks for a range, and sees whether the answer is what was asked for. Says also how many bytes come before those that were.
-async fn ask(web: &Web, remote: &Remote, wanted: Wanted<'_>) -> Result<(Response, u64), StreamError> {
-    let Wanted { url, offset, len, total, at, checked } = wanted;
+async fn ask(web: &Web, remote: &Remote, plan: &Plan, wanted: Wanted<'_>) -> Result<(Response, u64), StreamError> {
+    let Wanted { url, offset, len, total, at } = wanted;
+    let digests = Digests::of(plan);
     let named_by = remote.server.named_by;
     let whole = offset == 0 && len == total;
     let mut headers = HeaderMap::new();
-    if !whole && let Some(tag) = remote.seen().tag(url).and_then(|tag| HeaderValue::from_str(tag).ok()) {
+    if !whole
+        && digests != Digests::OfPieces
+        && let Some(tag) = remote.seen().tag(url).and_then(|tag| HeaderValue::from_str(tag).ok())
+    {
         headers.insert(IF_RANGE, tag);
     }
     let range = (!whole).then(|| (offset, offset + len.max(1) - 1));
@@ -209,17 +210,18 @@ async fn ask(web: &Web, remote: &Remote, wanted: Wanted<'_>) -> Result<(Response
     })?;
     let status = answer.status();
     let said = || format!("the server says {status}");
+    // What is wrong with one file or part says nothing of the others that the server has.
+    let missing = |why: String| StreamError::Missing { at, why };
     match status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
-        // A server that waited too long for us has too much to do, or we have.
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::REQUEST_TIMEOUT => {
+        _ if is_busy(status) => {
             let seconds = retry_after(answer.headers()).unwrap_or(0).min(u64::from(MAX_WAIT_SECS)) as u32;
             return Err(StreamError::Busy { seconds, why: said() });
         }
         StatusCode::RANGE_NOT_SATISFIABLE => {
-            return Err(StreamError::Wrong { why: format!("it has less than {} bytes", offset + len) });
+            return Err(missing(format!("it has less than {} bytes", offset + len)));
         }
-        _ if status.is_client_error() => return Err(StreamError::Missing { at, why: said() }),
+        _ if status.is_client_error() => return Err(missing(said())),
         _ => return Err(StreamError::Broken { why: said() }),
     }
     let headers = answer.headers();
@@ -227,14 +229,17 @@ async fn ask(web: &Web, remote: &Remote, wanted: Wanted<'_>) -> Result<(Response
     if text(CONTENT_ENCODING).is_some_and(|e| !e.trim().is_empty() && !e.eq_ignore_ascii_case("identity")) {
         return Err(StreamError::Wrong { why: "it sends a compressed form, which was not asked for".into() });
     }
-    let seen = remote.seen().note(url, answer.url(), &Version::of(headers), checked);
-    seen.map_err(|why| StreamError::Wrong { why: why.into() })?;
-    let other_size = |n: u64| StreamError::Wrong { why: format!("it has {n} bytes, and {total} are wanted") };
+    let seen = remote.seen().note(url, answer.url(), &Version::of(headers), digests);
+    seen.map_err(|why| missing(why.into()))?;
+    let other_size = |n: u64| missing(format!("it has {n} bytes, and {total} are wanted"));
     if status == StatusCode::OK {
         if let Some(n) = answer.content_length().filter(|n| *n != total) {
             return Err(other_size(n));
         }
-        return if offset <= SKIP_MAX { Ok((answer, offset)) } else { Err(StreamError::NoRanges) };
+        // It begins at the beginning, whatever it is asked for. What lies before the first block can be thrown away; for more, the
+        // engine asks from there.
+        let little = offset < u64::from(plan.geometry.block_size());
+        return if little { Ok((answer, offset)) } else { Err(StreamError::NoRanges) };
     }
     match content_range(headers) {
         Some((_, _, Some(n))) if n != total => Err(other_size(n)),

@@ -1,9 +1,11 @@
 //! What tells one version of what is at a URL from another: its strong entity tag, or when it was changed (RFC 9110 8.8).
 //!
 //! A URL may lead to another mirror each time, and mirrors make tags of their own, so what was seen is kept for each URL at which it
-//! was. Where digests check what comes, no more is needed. Where nothing does, mirrors must agree in one of both: nothing else tells
-//! whether they have the same.
+//! was. Where digests of pieces check what comes, no more is needed: servers behind one address may have tags of their own, and what is
+//! wrong is found out piece by piece. Where there is one digest of all, which comes too late to tell who was wrong, each place has to go
+//! on with what it had. Where there is none, mirrors must also agree in one of both: nothing else tells whether they have the same.
 
+use base::Plan;
 use reqwest::Url;
 use reqwest::header::{DATE, ETAG, HeaderMap, LAST_MODIFIED};
 use std::time::Duration;
@@ -17,6 +19,27 @@ const TEXT_MAX: usize = 512;
 const SEEN_MAX: usize = 4096;
 /// Longer URLs are not kept.
 const URL_MAX: usize = 2048;
+
+/// What tells whether the right bytes have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Digests {
+    /// One for each piece.
+    OfPieces,
+    /// One of all of it.
+    OfAll,
+    /// Nothing.
+    None,
+}
+
+impl Digests {
+    pub(crate) fn of(plan: &Plan) -> Self {
+        match plan.checks_pieces() {
+            true => Digests::OfPieces,
+            false if plan.whole.is_some() => Digests::OfAll,
+            false => Digests::None,
+        }
+    }
+}
 
 /// A version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,11 +107,20 @@ impl Seen {
         self.0.iter().find(|a| a.direct && a.asked == url)?.version.tag.as_deref()
     }
 
-    /// Notes what has come for a URL, and from where. `checked`: digests tell what is right.
+    /// Notes what has come for a URL, and from where.
     ///
     /// # Errors
     /// If it is something else than before, in words for people.
-    pub(crate) fn note(&mut self, asked: &str, at: &Url, version: &Version, checked: bool) -> Result<(), &'static str> {
+    pub(crate) fn note(
+        &mut self,
+        asked: &str,
+        at: &Url,
+        version: &Version,
+        digests: Digests,
+    ) -> Result<(), &'static str> {
+        if digests == Digests::OfPieces {
+            return Ok(());
+        }
         let direct = Url::parse(asked).is_ok_and(|mut asked| {
             asked.set_fragment(None);
             super::client::strip_login(&mut asked);
@@ -104,7 +136,7 @@ impl Seen {
         if let Some(before) = known.clone().find(|a| a.at == place.as_str()) {
             return if before.version.differs(version) { Err("what it has has changed") } else { Ok(()) };
         }
-        if !checked && known.any(|a| a.version.differs_elsewhere(version)) {
+        if digests == Digests::None && known.any(|a| a.version.differs_elsewhere(version)) {
             return Err(
                 "it leads to several servers, which have different versions, and no digest tells which is right",
             );
@@ -153,21 +185,22 @@ mod tests {
         let (one, two) = (version(Some("\"1\""), Some("then")), version(Some("\"2\""), Some("now")));
         let mut seen = Seen::default();
         for (at, what) in [(a, &one), (b, &two), ("http://a/x?sign=2", &one), (b, &two)] {
-            assert_eq!(seen.note(asked, &url(at), what, true), Ok(()), "{at}");
+            assert_eq!(seen.note(asked, &url(at), what, Digests::OfAll), Ok(()), "{at}");
         }
-        assert!(seen.note(asked, &url(a), &two, true).unwrap_err().contains("changed"));
+        assert_eq!(seen.note(asked, &url(a), &two, Digests::OfPieces), Ok(()), "pieces tell");
+        assert!(seen.note(asked, &url(a), &two, Digests::OfAll).unwrap_err().contains("changed"));
         assert_eq!(seen.tag(asked), None, "the tag of another URL says nothing of this");
-        seen.note(b, &url(b), &two, true).unwrap();
+        seen.note(b, &url(b), &two, Digests::OfAll).unwrap();
         assert_eq!(seen.tag(b), Some("\"2\""));
         // Where nothing checks what comes, they must agree.
         let mut seen = Seen::default();
-        seen.note(asked, &url(a), &one, false).unwrap();
-        assert!(seen.note(asked, &url(b), &two, false).unwrap_err().contains("several"));
-        assert_eq!(seen.note(asked, &url(b), &version(Some("\"2\""), Some("then")), false), Ok(()));
+        seen.note(asked, &url(a), &one, Digests::None).unwrap();
+        assert!(seen.note(asked, &url(b), &two, Digests::None).unwrap_err().contains("several"));
+        assert_eq!(seen.note(asked, &url(b), &version(Some("\"2\""), Some("then")), Digests::None), Ok(()));
         // Without tags, the time tells.
         let mut seen = Seen::default();
-        seen.note(asked, &url(asked), &version(None, Some("then")), false).unwrap();
-        assert!(seen.note(asked, &url(asked), &version(None, Some("now")), false).is_err());
-        assert_eq!(seen.note(asked, &url(asked), &version(None, None), false), Ok(()));
+        seen.note(asked, &url(asked), &version(None, Some("then")), Digests::None).unwrap();
+        assert!(seen.note(asked, &url(asked), &version(None, Some("now")), Digests::None).is_err());
+        assert_eq!(seen.note(asked, &url(asked), &version(None, None), Digests::None), Ok(()));
     }
 }

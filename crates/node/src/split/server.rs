@@ -3,7 +3,7 @@
 use super::Trouble;
 use crate::fetch::words;
 use crate::http::client::{NamedBy, Web, WebError, strip_login};
-use crate::http::headers::content_range;
+use crate::http::headers::{content_range, is_busy};
 use crate::http::netrc::{Login, Netrc};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
@@ -171,13 +171,8 @@ fn refused(answer: &Response) -> Trouble {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::Refused(format!(
             "{status}; name the target with a name and a password that may, http://NAME:PASSWORD@HOST/..., or have them in a file, see --netrc"
         )),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Trouble::Unreachable(status.to_string()),
-        _ if status.is_server_error()
-            && status != StatusCode::NOT_IMPLEMENTED
-            && status != StatusCode::INSUFFICIENT_STORAGE =>
-        {
-            Trouble::Unreachable(status.to_string())
-        }
+        StatusCode::NOT_IMPLEMENTED | StatusCode::INSUFFICIENT_STORAGE => Trouble::Refused(status.to_string()),
+        _ if is_busy(status) || status.is_server_error() => Trouble::Unreachable(status.to_string()),
         _ if status.is_redirection() => {
             let to = answer.headers().get(LOCATION).and_then(|v| v.to_str().ok()).unwrap_or("nowhere");
             Trouble::Refused(format!("{status}; it sends us to {to}: name that server instead"))
