@@ -103,24 +103,22 @@ fn wait_of(answer: &Response, tried: u32) -> Option<Duration> {
     wait.filter(|wait| *wait <= BUSY_WAIT_MAX)
 }
 
-/// All of what is at a URL, if that is no more than `max` bytes; and how near the server is.
+/// All of what is at a URL.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// What it is.
+    pub body: Vec<u8>,
+    /// How near the server is.
+    pub scope: Scope,
+    /// Where it is, after redirects.
+    pub at: reqwest::Url,
+}
+
+/// All of what is at a URL, if that is no more than `max` bytes.
 ///
 /// # Errors
 /// If it can't be had, or is longer.
-pub async fn read_all(web: &Web, url: &str, named_by: NamedBy, max: u64) -> Result<(Vec<u8>, Scope), WebError> {
-    read_all_at(web, url, named_by, max).await.map(|(body, scope, _)| (body, scope))
-}
-
-/// The same, and where it is after redirects.
-///
-/// # Errors
-/// As those of [`read_all`].
-pub async fn read_all_at(
-    web: &Web,
-    url: &str,
-    named_by: NamedBy,
-    max: u64,
-) -> Result<(Vec<u8>, Scope, reqwest::Url), WebError> {
+pub async fn read_all(web: &Web, url: &str, named_by: NamedBy, max: u64) -> Result<Read, WebError> {
     let mut answer = web.ask(Request { named_by, ..Request::get(url) }).await?;
     if !answer.status().is_success() {
         return Err(WebError::Failed(format!("the server says {}", answer.status())));
@@ -131,7 +129,7 @@ pub async fn read_all_at(
     if body.len() as u64 > max {
         return Err(WebError::Failed(format!("it is longer than {max} bytes")));
     }
-    Ok((body, scope, at))
+    Ok(Read { body, scope, at })
 }
 
 /// A safe name for what is at a URL: what the server calls it, or the last part of the path.

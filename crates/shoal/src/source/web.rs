@@ -9,7 +9,7 @@ use base::{BLOCK_SIZE, Checks, Geometry, Layout, Manifest, Metainfo, Metalink, P
 use node::Plain;
 use node::http::client::{NamedBy, Web};
 use node::http::headers::Link;
-use node::http::probe::{Probe, probe, read_all};
+use node::http::probe::{Probe, Read, probe, read_all};
 use node::http::{Places, Server};
 
 /// Looks at what is at `url`, which the user has named.
@@ -54,7 +54,7 @@ pub(super) async fn find(web: &Web, url: &str) -> anyhow::Result<Vec<Source>> {
 
 /// What is at the URL is itself a description. None: it only looked like one.
 async fn described(web: &Web, url: &str, found: &Probe) -> anyhow::Result<Option<Vec<Source>>> {
-    let (content, told_by) = read_all(web, url, NamedBy::User, TORRENT_MAX)
+    let Read { body: content, scope: told_by, .. } = read_all(web, url, NamedBy::User, TORRENT_MAX)
         .await
         .map_err(|e| anyhow::anyhow!("can't fetch {}: {e}", shown(url)))?;
     let said = |wanted: &str| found.kind.as_deref().is_some_and(|kind| kind.starts_with(wanted));
@@ -94,19 +94,19 @@ fn url_ends(found: &Probe, end: &str) -> bool {
 
 /// The torrent at a URL.
 async fn torrent_at(web: &Web, url: &str, named_by: NamedBy) -> anyhow::Result<(Metainfo, Scope)> {
-    let (content, scope) = read_all(web, url, named_by, TORRENT_MAX).await?;
-    Ok((Metainfo::parse(&content)?, scope))
+    let got = read_all(web, url, named_by, TORRENT_MAX).await?;
+    Ok((Metainfo::parse(&got.body)?, got.scope))
 }
 
 /// What the Metalink that an answer names says, if it is of the same file.
 async fn metalink_of(web: &Web, url: &str, found: &Probe) -> anyhow::Result<Vec<Source>> {
-    let (content, told_by) = read_all(web, url, NamedBy::Told(found.scope), TORRENT_MAX).await?;
-    let metalink = Metalink::parse(&content)?;
+    let Read { body, scope, .. } = read_all(web, url, NamedBy::Told(found.scope), TORRENT_MAX).await?;
+    let metalink = Metalink::parse(&body)?;
     let fits = |f: &MetalinkFile| f.size.is_none_or(|n| Some(n) == found.size);
     if metalink.files.len() != 1 || !metalink.files.iter().all(fits) {
         bail!("it describes other bytes");
     }
-    of_metalink(web, metalink, told_by).await
+    of_metalink(web, metalink, scope).await
 }
 
 /// A torrent that the headers of a URL name. None: it speaks of other bytes.

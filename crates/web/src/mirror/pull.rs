@@ -157,8 +157,8 @@ impl With {
     /// The torrent, as the site gives it.
     async fn torrent(&self, facts: &Facts) -> Result<Arc<Torrent>, String> {
         let url = format!("{}{}.torrent?here", self.origin, mirrors::path(&facts.name, None));
-        let (bytes, _) = read_all(&self.web, &url, NamedBy::User, TORRENT_MAX).await.map_err(|e| e.to_string())?;
-        let torrent = Torrent::parse(bytes).map_err(|e| format!("the site gives a broken torrent: {e}"))?;
+        let got = read_all(&self.web, &url, NamedBy::User, TORRENT_MAX).await.map_err(|e| e.to_string())?;
+        let torrent = Torrent::parse(got.body).map_err(|e| format!("the site gives a broken torrent: {e}"))?;
         if !torrent.is_of(facts) {
             return Err("it has changed since".into());
         }

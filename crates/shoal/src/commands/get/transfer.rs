@@ -315,7 +315,7 @@ pub fn complete_unchecked(voice: Voice, path: &std::path::Path, url: &str, bytes
 
 /// How many send.
 fn from(peers: u32, streams: u32) -> String {
-    let count = |n: u32, one: &str| units::count(n, one);
+    use units::count;
     match (peers, streams) {
         (n, 0) => count(n, "peer"),
         (0, n) => count(n, "stream"),

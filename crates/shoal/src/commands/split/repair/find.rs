@@ -11,7 +11,7 @@ use base::manifest::{Manifest, Place};
 use base::metainfo::names::{self, Rules};
 use node::http::client::{NamedBy, Web};
 use node::http::netrc::Netrc;
-use node::http::probe::read_all_at;
+use node::http::probe::{Read, read_all};
 use node::http::without_password;
 use node::split::Target;
 use std::path::{Path, PathBuf};
@@ -51,15 +51,15 @@ pub(super) async fn find(args: &RepairArgs, logins: &Netrc, voice: Voice) -> Res
     let shown = without_password(&args.manifest);
     let web = Web::with(logins.clone());
     let limit = Manifest::BYTES_MAX as u64;
-    let got = read_all_at(&web, &args.manifest, NamedBy::User, limit).await;
-    let (bytes, told_by, url) = got.with_context(|| format!("can't fetch {shown}"))?;
-    let mut manifest = Manifest::parse(&bytes).with_context(|| shown.clone())?;
+    let got = read_all(&web, &args.manifest, NamedBy::User, limit).await;
+    let Read { body, scope: told_by, at } = got.with_context(|| format!("can't fetch {shown}"))?;
+    let mut manifest = Manifest::parse(&body).with_context(|| shown.clone())?;
     let name = names::component(manifest.name.as_bytes(), Rules::HERE, names::TOP_MAX);
     let output = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.split.json")));
     may_replace(&output, &manifest)?;
     let home = home(&output)?;
     let across = targets(&home)?;
-    let refused = settle(&mut manifest, &without_password(url.as_str()), &across, &home);
+    let refused = settle(&mut manifest, &without_password(at.as_str()), &across, &home);
     if !refused.is_empty() {
         let named: Vec<String> = refused.iter().take(3).map(|folder| printable(folder)).collect();
         voice.warn(&format!(
