@@ -261,7 +261,7 @@ impl<P: Payload> Conn<P> {
         {
             self.duplicates += 1;
             if self.duplicates == REORDER && self.outbox.first_lost() {
-                self.ledbat.lost(now);
+                self.ledbat.lost(now, self.rtt.mean().unwrap_or(Duration::MAX / 2));
             }
         }
         if let Some((seq, arrived)) = acked.probe {
@@ -291,7 +291,7 @@ impl<P: Payload> Conn<P> {
         let full = acked.in_flight + 2 * self.packet_size() >= self.ledbat.window();
         self.ledbat.acked(now, acked.bytes, acked.in_flight, queueing, full);
         if acked.loss {
-            self.ledbat.lost(now);
+            self.ledbat.lost(now, self.rtt.mean().unwrap_or(Duration::MAX / 2));
         }
         self.timeout_at = (self.outbox.unacked() > 0).then(|| now + self.rtt.timeout(0));
         self.ask_at = self.timeout_at.map(|_| now + self.patience());

@@ -21,7 +21,8 @@ const FIRST: f64 = 4.0 * 1_452.0;
 pub(crate) const WINDOW_MAX: usize = 8 << 20;
 /// Smallest window, in bytes: two of the smallest packets.
 const WINDOW_MIN: f64 = 2.0 * crate::PACKET_MIN as f64;
-/// The window is halved no more often than this.
+/// The window is halved no more often than this, or than every other round trip where those are shorter: a receiver within the
+/// same machine that can't keep up would lose half of everything for as long as this.
 const HALVE_INTERVAL: Duration = Duration::from_millis(100);
 /// The slow start ends at this part of the target: what was sent meanwhile is still to come.
 const SLOW_START_PART: f64 = 0.75;
@@ -80,9 +81,9 @@ impl Ledbat {
         self.window = self.window.clamp(WINDOW_MIN, WINDOW_MAX as f64);
     }
 
-    /// A packet was lost. True if the window was halved for it.
-    pub(crate) fn lost(&mut self, now: Instant) -> bool {
-        if self.halved.is_some_and(|at| now.since(at) < HALVE_INTERVAL) {
+    /// A packet was lost, where round trips take `rtt`. True if the window was halved for it.
+    pub(crate) fn lost(&mut self, now: Instant, rtt: Duration) -> bool {
+        if self.halved.is_some_and(|at| now.since(at) < HALVE_INTERVAL.min(2 * rtt)) {
             return false;
         }
         self.halved = Some(now);
@@ -150,13 +151,14 @@ mod tests {
     #[test]
     fn losses_halve_it_once_in_a_while_and_end_the_slow_start() {
         let mut ledbat = Ledbat { window: 80_000.0, ..Ledbat::default() };
-        assert!(ledbat.lost(Instant::from_millis(10)));
-        assert!(!ledbat.lost(Instant::from_millis(109)));
+        assert!(ledbat.lost(Instant::from_millis(10), ms(200)));
+        assert!(!ledbat.lost(Instant::from_millis(109), ms(200)));
         assert_eq!(ledbat.window(), 40_000);
-        assert!(ledbat.lost(Instant::from_millis(110)));
+        assert!(ledbat.lost(Instant::from_millis(110), ms(200)));
         assert_eq!(ledbat.window(), 20_000);
+        assert!(!ledbat.lost(Instant::from_millis(111), ms(1)) && ledbat.lost(Instant::from_millis(112), ms(1)));
         round(&mut ledbat, Instant::ZERO, ms(0));
-        assert!(ledbat.window() < 24_000, "no doubling any more");
+        assert!(ledbat.window() < 14_000, "no doubling any more");
     }
 
     #[test]
