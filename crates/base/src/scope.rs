@@ -20,6 +20,9 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// All of them, widest first.
+    pub const ALL: [Scope; 4] = [Scope::Global, Scope::Private, Scope::LinkLocal, Scope::Loopback];
+
     /// The scope of `ip`; None where no peer can be: unspecified, multicast, broadcast, reserved. IPv6 addresses that
     /// carry an IPv4 address (mapped, NAT64, 6to4) reach as far as what they carry.
     pub fn of(ip: IpAddr) -> Option<Scope> {

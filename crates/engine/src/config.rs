@@ -30,6 +30,8 @@ pub struct Config {
     pub unchoke_slots: usize,
     /// Requests kept open to one peer at most.
     pub requests_max: u16,
+    /// Peers hear of each other (BEP 11).
+    pub pex: bool,
     /// The port that peers can reach us on over IPv6, where it is another one.
     pub port_v6: Option<u16>,
     /// Number of shards that torrents are spread over.
@@ -58,6 +60,7 @@ impl Default for Config {
             disk_backlog_max: 8 << 20,
             unchoke_slots: 8,
             requests_max: 500,
+            pex: true,
             port_v6: None,
             shards: 1,
             #[cfg(feature = "flaws")]

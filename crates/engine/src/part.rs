@@ -35,6 +35,7 @@ impl<P: Payload> Part<P> {
             connections_max: config.torrent_connections_max,
             unchoke_slots: config.unchoke_slots,
             requests_max: config.requests_max,
+            pex: config.pex,
             #[cfg(feature = "flaws")]
             flaw: config.flaw,
         });

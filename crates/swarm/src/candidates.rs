@@ -18,6 +18,9 @@ const PAUSE_FIRST: Duration = Duration::from_secs(5);
 /// Longest pause for an address that the user named.
 const PAUSE_USER_MAX: Duration = Duration::from_secs(60);
 
+/// Until those whom other peers named are thought of again, while there is no room for them.
+const FRIENDS_PAUSE: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     source: Source,
@@ -94,25 +97,41 @@ impl Candidates {
         self.due
     }
 
-    /// Up to `n` addresses to dial now; they count as being dialled from here on. `seeds` too, or only others.
-    pub(crate) fn take(&mut self, now: Instant, n: usize, seeds: bool, rng: &mut Rng) -> Vec<SocketAddr> {
+    /// Up to `n` addresses to dial now; they count as being dialled from here on. `seeds` too, or only others. At most `friends` of them
+    /// are such that other peers have named.
+    pub(crate) fn take(
+        &mut self,
+        now: Instant,
+        n: usize,
+        friends: usize,
+        seeds: bool,
+        rng: &mut Rng,
+    ) -> Vec<SocketAddr> {
         if n == 0 || self.due.is_none_or(|t| t > now) {
             return Vec::new();
         }
         let eligible = |c: &Candidate| c.state == State::Idle || (seeds && c.state == State::Seed);
-        let mut ready: Vec<_> =
-            self.known.iter().filter(|(_, c)| eligible(c) && c.next <= now).map(|(a, c)| (c.fails, *a)).collect();
+        let ready = self.known.iter().filter(|(_, c)| eligible(c) && c.next <= now);
+        let mut ready: Vec<_> = ready.map(|(a, c)| (c.source == Source::Exchange, c.fails, *a)).collect();
         // Those that never failed first, the rest in random order, so that a swarm does not dial the same few.
         rng.shuffle(&mut ready);
-        ready.sort_by_key(|(fails, _)| *fails);
-        let more = ready.len() > n;
-        ready.truncate(n);
+        ready.sort_by_key(|(friend, fails, _)| (*friend, *fails));
+        let strangers = ready.iter().take_while(|(friend, ..)| !friend).count();
+        let most = n.min(strangers + friends);
+        let (more, held) = (ready.len() > most && most == n, ready.len() > most && most < n);
+        ready.truncate(most);
+        let ready: Vec<(u8, SocketAddr)> = ready.into_iter().map(|(_, fails, addr)| (fails, addr)).collect();
         for (_, addr) in &ready {
             if let Some(c) = self.known.get_mut(addr) {
                 c.state = State::Dialling;
             }
         }
-        self.due = if more { Some(now) } else { self.known.values().filter(|c| eligible(c)).map(|c| c.next).min() };
+        self.due = match (more, held) {
+            (true, _) => Some(now),
+            // There is room for others, and not for them.
+            (_, true) => Some(now + FRIENDS_PAUSE),
+            _ => self.known.values().filter(|c| eligible(c)).map(|c| c.next).min(),
+        };
         ready.into_iter().map(|(_, a)| a).collect()
     }
 
@@ -165,6 +184,23 @@ impl Candidates {
         }
     }
 
+    /// Somebody says that it has everything: of no use once we have, too.
+    pub(crate) fn is_seed(&mut self, addr: SocketAddr) {
+        if let Some(c) = self.known.get_mut(&addr).filter(|c| c.state == State::Idle && c.source == Source::Exchange) {
+            c.state = State::Seed;
+        }
+    }
+
+    /// Forgets all that came from there, whether they are met or not; says which.
+    pub(crate) fn forget(&mut self, source: Source) -> Vec<SocketAddr> {
+        let all = self.known.iter().filter(|(_, c)| c.source == source && c.state != State::Banned);
+        let all: Vec<SocketAddr> = all.map(|(addr, _)| *addr).collect();
+        for addr in &all {
+            self.known.remove(addr);
+        }
+        all
+    }
+
     /// Never again.
     pub(crate) fn ban(&mut self, addr: SocketAddr) {
         let banned = Candidate { source: Source::Incoming, fails: 0, next: Instant::NEVER, state: State::Banned };
@@ -202,14 +238,32 @@ mod tests {
         while let Some(due) = c.due() {
             waits.push((due - now).as_secs());
             now = due;
-            assert_eq!(c.take(now, 5, false, &mut rng), [addr(1)]);
-            assert!(c.take(now, 5, false, &mut rng).is_empty(), "being dialled already");
+            assert_eq!(c.take(now, 5, 5, false, &mut rng), [addr(1)]);
+            assert!(c.take(now, 5, 5, false, &mut rng).is_empty(), "being dialled already");
             c.failed(now, addr(1));
             if c.idle() == 0 {
                 break;
             }
         }
         assert_eq!(waits, [0, 5, 10, 20, 40, 80]);
+    }
+
+    #[test]
+    fn friends_of_friends_come_last_and_only_as_many_as_there_is_room_for() {
+        let (mut c, mut rng, now) = (Candidates::default(), Rng::from_seed(1), Instant::from_secs(1));
+        for n in 1..=10 {
+            assert!(c.add(now, addr(n), if n > 3 { Source::Exchange } else { Source::Tracker }));
+        }
+        let mut first = c.take(now, 5, 1, false, &mut rng);
+        first.truncate(3);
+        first.sort();
+        assert_eq!(first, [addr(1), addr(2), addr(3)]);
+        assert_eq!((c.idle(), c.due()), (6, Some(now + FRIENDS_PAUSE)));
+        let now = now + FRIENDS_PAUSE;
+        assert_eq!(c.take(now, 5, 0, false, &mut rng), []);
+        let now = now + FRIENDS_PAUSE;
+        assert_eq!(c.take(now, 5, 9, false, &mut rng).len(), 5);
+        assert_eq!(c.due(), Some(now), "there is more");
     }
 
     #[test]

@@ -171,6 +171,8 @@ pub enum CloseReason {
     Limit,
     /// The torrent was paused or removed.
     Stopped,
+    /// The torrent turned out to be private, and a stranger had named this peer (BEP 27).
+    Private,
 }
 
 /// What a torrent says.

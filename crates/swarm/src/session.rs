@@ -49,6 +49,12 @@ pub(crate) struct Extensions {
     pub(crate) metadata_served: u32,
     /// Requests for metadata that were refused.
     pub(crate) metadata_refused: u16,
+    /// It knows of the others, and hears who comes and goes (BEP 11).
+    pub(crate) pex_told: bool,
+    /// When it told us of others.
+    pub(crate) pex_heard: Option<Instant>,
+    /// It won't download anything (BEP 21).
+    pub(crate) upload_only: bool,
 }
 
 /// What a peer said of its pieces before the number of pieces was known.
@@ -182,6 +188,20 @@ impl<P: Payload> Session<P> {
             progress_at: now,
             hold_until: Instant::ZERO,
         }
+    }
+
+    /// Where others reach it, if that is known.
+    pub(crate) fn listens_at(&self) -> Option<SocketAddr> {
+        match (self.outgoing, self.listen_port) {
+            (true, _) => Some(self.addr),
+            (false, 0) => None,
+            (false, port) => Some(SocketAddr::new(self.addr.ip(), port)),
+        }
+    }
+
+    /// It has everything, or all that it wants.
+    pub(crate) fn is_seed(&self) -> bool {
+        self.pieces.is_all() || self.ext.as_ref().is_some_and(|ext| ext.upload_only)
     }
 
     /// Puts a message in the queue to the socket.

@@ -7,6 +7,7 @@ mod databases;
 mod doors;
 mod errors;
 mod examples;
+mod exchange;
 mod files;
 mod get;
 mod link;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         magnets::trials(),
         trouble::trials(),
         errors::trials(),
+        exchange::trials(),
         share::trials(),
         split::trials(),
         link::trials(),

@@ -116,6 +116,11 @@ impl Info {
         Ok(Info { raw, hashes, geometry, layout, roots, private, warnings, pieces, raw_name, raw_paths })
     }
 
+    /// Whether an info dictionary says that only trackers and the user may name peers (BEP 27). Not where it is broken.
+    pub fn is_private(raw: &[u8]) -> bool {
+        bencode::parse(raw, &Limits::TORRENT).is_ok_and(|doc| doc.root().find_int(b"private").is_some_and(|p| p != 0))
+    }
+
     /// SHA-1 of each piece. None without a v1 half.
     pub fn piece_hashes(&self) -> Option<impl ExactSizeIterator<Item = [u8; 20]>> {
         let hashes = self.raw[self.pieces.clone()?].chunks_exact(20);

@@ -66,6 +66,7 @@ pub async fn start_with(
         limit_up: limits(limit_up),
         connections_max: network.max_connections,
         torrent_connections_max: network.max_connections_per_torrent,
+        pex: !network.no_pex,
         shards: network.shards.map_or(usual.engine.shards, usize::from),
         ..usual.engine
     };

@@ -286,12 +286,14 @@ impl<P: Payload> Torrent<P> {
         self.tell_all();
         self.seed_from_now_on();
         self.update_interest();
-        if full {
-            let seeds: Vec<_> = self.sessions.values().filter(|s| s.pieces.is_all()).map(|s| s.slot).collect();
-            self.vain_dials = u8::try_from(seeds.len()).unwrap_or(u8::MAX);
-            for slot in seeds {
-                self.close(now, slot, CloseReason::BothSeeds);
-            }
+        let seeds: Vec<_> = self.sessions.values().filter(|s| s.is_seed()).map(|s| s.slot).collect();
+        self.vain_dials = u8::try_from(seeds.len()).unwrap_or(u8::MAX);
+        for slot in seeds {
+            self.close(now, slot, CloseReason::BothSeeds);
+        }
+        if !full {
+            // Who has all is seen to have it.
+            self.tell_upload_only(true);
         }
     }
 }

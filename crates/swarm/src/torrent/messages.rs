@@ -3,7 +3,7 @@
 use super::Torrent;
 use crate::CloseReason;
 use crate::pieces::{PeerSlot, Pieces};
-use crate::session::EARLY_HAVES_MAX;
+use crate::session::{EARLY_HAVES_MAX, Session};
 use base::{Bitfield, Instant, Payload};
 use wire::message::{Event as Decoded, Message};
 
@@ -173,10 +173,9 @@ impl<P: Payload> Torrent<P> {
         self.close_if_both_seeds(now, slot);
     }
 
-    /// Two who have everything have nothing to say to each other.
+    /// Two who have everything that they want have nothing to say to each other (BEP 21).
     pub(super) fn close_if_both_seeds(&mut self, now: Instant, slot: PeerSlot) {
-        let all = self.open.as_ref().is_some_and(|o| o.to_check.is_none() && o.picker.have().is_full());
-        if all && self.sessions.get(slot).is_some_and(|s| s.pieces.is_all()) {
+        if self.is_complete() && self.sessions.get(slot).is_some_and(Session::is_seed) {
             self.vain_dials = self.vain_dials.saturating_add(1);
             self.close(now, slot, CloseReason::BothSeeds);
         }

@@ -21,15 +21,18 @@ const METADATA_REFUSED_MAX: u16 = 256;
 impl<P: Payload> Torrent<P> {
     /// The first words of a session: what we have, and what we can.
     pub(super) fn greet(&mut self, slot: PeerSlot) {
+        let pex = self.exchanges().then_some(Extension::Pex);
+        let upload_only = self.is_complete();
         let Some(s) = self.sessions.get_mut(slot) else { return };
         if s.extended {
             let hello = ExtendedHandshake {
-                ids: PeerIds::local([Extension::Metadata]),
+                ids: PeerIds::local([Extension::Metadata].into_iter().chain(pex)),
                 port: (self.settings.port != 0).then_some(self.settings.port),
                 client: Some(self.settings.client.clone()),
                 your_ip: Some(s.addr.ip()),
                 request_queue: Some(UPLOAD_QUEUE_MAX as u32),
                 metadata_size: self.info.as_ref().and_then(|i| u32::try_from(i.len()).ok()),
+                upload_only: upload_only.then_some(true),
                 ..Default::default()
             };
             s.say(&Message::Extended { id: HANDSHAKE_ID, payload: hello.encode().into() });
@@ -41,6 +44,18 @@ impl<P: Payload> Torrent<P> {
             _ if s.fast => s.say(&Message::HaveNone),
             _ => {}
         }
+    }
+
+    /// All who can hear it are told whether we want anything (BEP 21): a seed of a part looks like somebody who fetches.
+    pub(super) fn tell_upload_only(&mut self, upload_only: bool) {
+        let hello = ExtendedHandshake { upload_only: Some(upload_only), ..Default::default() };
+        let payload: Box<[u8]> = hello.encode().into();
+        let mut woken = Vec::new();
+        for s in self.sessions.values_mut().filter(|s| s.ext.is_some()) {
+            s.say(&Message::Extended { id: HANDSHAKE_ID, payload: payload.clone() });
+            woken.push(s.slot);
+        }
+        woken.into_iter().for_each(|slot| self.wake(slot));
     }
 
     /// An extended message.
@@ -66,6 +81,7 @@ impl<P: Payload> Torrent<P> {
                 Ok(Metadata::Unknown) => Ok(()),
                 Err(_) => Err(Violation),
             },
+            Some(Extension::Pex) if self.exchanges() => self.told_of_peers(now, slot, payload),
             // Not offered by us: whoever sends it anyway is not listened to.
             _ => Ok(()),
         }
@@ -85,13 +101,18 @@ impl<P: Payload> Torrent<P> {
         if hello.metadata_size.is_some() {
             ext.metadata_size = hello.metadata_size;
         }
+        if let Some(only) = hello.upload_only {
+            ext.upload_only = only;
+        }
         // Where an incoming peer listens, for later.
         if let (false, Some(port)) = (s.outgoing, hello.port) {
             s.listen_port = port;
             let addr = std::net::SocketAddr::new(s.addr.ip(), port);
             self.candidates.add_connected(addr, Source::Incoming);
         }
+        self.begin_exchange(now, slot);
         self.ask_metadata(now, slot);
+        self.close_if_both_seeds(now, slot);
         Ok(())
     }
 
@@ -155,6 +176,9 @@ impl<P: Payload> Torrent<P> {
         };
         if self.hashes.match_info(&whole.bytes) {
             let info: Arc<[u8]> = whole.bytes.into();
+            if base::Info::is_private(&info) {
+                self.became_private(now);
+            }
             self.info = Some(info.clone());
             self.metadata = Default::default();
             self.event(Event::Metadata(info));

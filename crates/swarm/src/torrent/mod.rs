@@ -9,11 +9,13 @@
 //! - `fetch`: what we ask for, what comes, what the disk thinks of it, who is to blame;
 //! - `http`: what servers send, and which parts they are asked for;
 //! - `serve`: what we give, and to whom;
+//! - `exchange`: what peers tell each other of each other;
 //! - `news`: when peers hear of our pieces;
 //! - `meta`: the info dictionary, both ways.
 //!
 //! Not here: handshakes, trackers, rates and limits over all torrents (the engine), hashing and files (the hands).
 
+mod exchange;
 mod fetch;
 mod http;
 mod messages;
@@ -37,6 +39,7 @@ use crate::picker::{Picker, Priority};
 use crate::pieces::PeerSlot;
 use crate::{CloseReason, Event, Input, Output, Source};
 use base::{Bitfield, BlockIndex, ConnMap, InfoHashes, Instant, Payload, PieceIndex, Plan, Rng};
+use exchange::Exchange;
 use http::Http;
 use news::News;
 use sessions::Sessions;
@@ -59,6 +62,8 @@ pub struct Settings {
     pub unchoke_slots: usize,
     /// Requests open to one peer at most.
     pub requests_max: u16,
+    /// Peers hear of each other (BEP 11).
+    pub pex: bool,
     /// A deliberate mistake.
     #[cfg(feature = "flaws")]
     pub flaw: Option<crate::Flaw>,
@@ -87,6 +92,7 @@ impl Default for Settings {
             connections_max: 50,
             unchoke_slots: 8,
             requests_max: 500,
+            pex: true,
             #[cfg(feature = "flaws")]
             flaw: None,
         }
@@ -139,6 +145,7 @@ pub struct Torrent<P> {
     timed: Vec<PeerSlot>,
     /// Haves that wait to be said together.
     news: News,
+    exchange: Exchange,
     rechoke_at: Instant,
     turnover_at: Instant,
     totals: Totals,
@@ -221,6 +228,7 @@ impl<P: Payload> Torrent<P> {
             quiet_at: Instant::NEVER,
             timed: Vec::new(),
             news: News::NONE,
+            exchange: Exchange::NONE,
             rechoke_at: now,
             turnover_at: now,
             totals: Totals::default(),

@@ -169,9 +169,11 @@ impl<P: Payload> Torrent<P> {
             };
             open.picker.set_priority(piece, priority);
         }
-        if !open.picker.is_finished() {
-            open.complete_told = false;
+        let wants_more = !open.picker.is_finished() && std::mem::take(&mut open.complete_told);
+        if wants_more {
+            self.tell_upload_only(false);
         }
+        let Some(open) = &self.open else { return };
         if open.to_check.is_none() {
             self.opened(now);
         }

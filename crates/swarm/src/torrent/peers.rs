@@ -28,6 +28,8 @@ const QUIET_PAUSE: Duration = Duration::from_secs(5);
 const VAIN_DIALS_MAX: u8 = 8;
 /// But no longer than this.
 const VAIN_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Whom other peers named is dialled while fewer than this part of all connections are there.
+const FRIENDS_SHARE: usize = 2;
 /// With fewer sessions than this, somebody may be waiting for others every second.
 const SESSIONS_FEW: usize = 10;
 /// Connections to the same peer that begin within this are two halves of one meeting.
@@ -223,6 +225,7 @@ impl<P: Payload> Torrent<P> {
         if self.news.due <= now {
             self.tell_all();
         }
+        self.run_exchange(now);
         if self.rechoke_at <= now {
             self.rechoke(now);
         }
@@ -357,7 +360,11 @@ impl<P: Payload> Torrent<P> {
             room = room.min(1);
             self.dial_at = now + Duration::from_secs(1 + u64::from(vain)).min(VAIN_PAUSE_MAX);
         }
-        for addr in self.candidates.take(now, room, seeds, &mut self.rng) {
+        // Friends of friends know each other already: a swarm of such is cliques, and pieces come slowly from one to the next. They fill
+        // up what trackers, which name anybody, leave empty, and never all of it.
+        let met = self.sessions.len() + self.dialling;
+        let friends = (self.settings.connections_max / FRIENDS_SHARE).max(1).saturating_sub(met);
+        for addr in self.candidates.take(now, room, friends, seeds, &mut self.rng) {
             self.dialling += 1;
             self.out.push_back(Output::Dial { addr });
         }
@@ -368,7 +375,7 @@ impl<P: Payload> Torrent<P> {
         let mut at = Instant::NEVER;
         if !self.sessions.is_empty() {
             let few = self.sessions.len() < SESSIONS_FEW;
-            at = self.quiet_at.min(self.news.due);
+            at = self.quiet_at.min(self.news.due).min(self.exchange.due);
             if self.open.is_none() || (few && self.is_fetching()) {
                 at = at.min(now + TICK_BUSY);
             } else if self.is_fetching() {

@@ -14,27 +14,27 @@ const PIECE: u32 = 4 * BLOCK_SIZE;
 const SLOW: Reserved = Reserved::NONE.with_extended();
 
 /// A torrent of ten pieces of four blocks, and what it has said.
-struct Desk {
-    torrent: Torrent<Vec<u8>>,
-    now: Instant,
-    closed: Vec<(ConnId, CloseReason)>,
-    events: Vec<Event>,
+pub(super) struct Desk {
+    pub(super) torrent: Torrent<Vec<u8>>,
+    pub(super) now: Instant,
+    pub(super) closed: Vec<(ConnId, CloseReason)>,
+    pub(super) events: Vec<Event>,
     jobs: Vec<DiskJob<Vec<u8>>>,
-    dials: Vec<SocketAddr>,
+    pub(super) dials: Vec<SocketAddr>,
 }
 
-fn addr(n: u64) -> SocketAddr {
+pub(super) fn addr(n: u64) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, n as u8], 6881))
 }
 
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     let total = 10 * u64::from(PIECE);
     let geometry = Geometry::new(total, u64::from(PIECE), BLOCK_SIZE).unwrap();
     Plan::new(geometry, Layout::single("t".into(), total, false), Checks::default())
 }
 
 impl Desk {
-    fn new(birth: impl FnOnce(&mut Birth)) -> Self {
+    pub(super) fn new(birth: impl FnOnce(&mut Birth)) -> Self {
         let hashes = InfoHashes { v1: Some(InfoHash([7; 20])), v2: None };
         let mut it = Birth {
             settings: Arc::default(),
@@ -56,18 +56,18 @@ impl Desk {
         desk
     }
 
-    fn seed() -> Self {
+    pub(super) fn seed() -> Self {
         let mut desk = Desk::new(|_| {});
         desk.open(plan(), Some(Bitfield::full(10)));
         desk
     }
 
-    fn open(&mut self, plan: Plan, have: Option<Bitfield>) {
+    pub(super) fn open(&mut self, plan: Plan, have: Option<Bitfield>) {
         let resume = Resume { have, ..Resume::default() };
         self.handle(Input::Open { plan: Arc::new(plan), resume, priorities: Vec::new() });
     }
 
-    fn handle(&mut self, input: Input<Vec<u8>>) {
+    pub(super) fn handle(&mut self, input: Input<Vec<u8>>) {
         self.torrent.handle(self.now, input);
         while let Some(output) = self.torrent.poll() {
             match output {
@@ -103,7 +103,7 @@ impl Desk {
         conn
     }
 
-    fn hear(&mut self, conn: ConnId, messages: &[Message]) {
+    pub(super) fn hear(&mut self, conn: ConnId, messages: &[Message]) {
         let mut data = Vec::new();
         messages.iter().for_each(|m| wire::message::encode(m, &mut data));
         self.handle(Input::Received { conn, data });
@@ -116,7 +116,7 @@ impl Desk {
     }
 
     /// What is said on a connection now.
-    fn said(&mut self, conn: ConnId) -> Vec<Message> {
+    pub(super) fn said(&mut self, conn: ConnId) -> Vec<Message> {
         let mut decoder = Decoder::new(Limits::default());
         let mut out = Transmit::default();
         loop {
@@ -150,7 +150,7 @@ impl Desk {
         self.said(conn).iter().filter_map(request).collect()
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.torrent.deadline().filter(|at| *at <= end) {
             self.now = self.now.max(at);
@@ -159,12 +159,12 @@ impl Desk {
         self.now = end;
     }
 
-    fn reason(&self, conn: ConnId) -> Option<CloseReason> {
+    pub(super) fn reason(&self, conn: ConnId) -> Option<CloseReason> {
         self.closed.iter().find(|(c, _)| *c == conn).map(|(_, r)| *r)
     }
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_bitfield_after_the_first_counts_as_haves_and_spare_bits_end_it() {
