@@ -184,6 +184,11 @@ impl Candidates {
         }
     }
 
+    /// Addresses that other peers named, and that are not connected to us.
+    pub(crate) fn friends(&self) -> usize {
+        self.known.values().filter(|c| c.source == Source::Exchange && c.state == State::Idle).count()
+    }
+
     /// Somebody says that it has everything: of no use once we have, too.
     pub(crate) fn is_seed(&mut self, addr: SocketAddr) {
         if let Some(c) = self.known.get_mut(&addr).filter(|c| c.state == State::Idle && c.source == Source::Exchange) {

@@ -44,7 +44,7 @@ pub(crate) struct Extensions {
     /// Bytes of its info dictionary.
     pub(crate) metadata_size: Option<u32>,
     /// What it calls itself.
-    pub(crate) client: String,
+    pub(crate) client: Box<str>,
     /// Metadata pieces served to it.
     pub(crate) metadata_served: u32,
     /// Requests for metadata that were refused.
@@ -52,7 +52,7 @@ pub(crate) struct Extensions {
     /// It knows of the others, and hears who comes and goes (BEP 11).
     pub(crate) pex_told: bool,
     /// When it told us of others.
-    pub(crate) pex_heard: Option<Instant>,
+    pub(crate) pex_heard: Instant,
     /// It won't download anything (BEP 21).
     pub(crate) upload_only: bool,
 }
@@ -107,6 +107,8 @@ pub(crate) struct Session<P> {
     /// The picker counts its pieces.
     pub(crate) counted: bool,
     pub(crate) outgoing: bool,
+    /// The others know that it is here (BEP 11).
+    pub(crate) named: bool,
     /// Requests at the end of that queue that wait for the socket: who is choked meanwhile does not say them.
     pub(crate) unsaid: u16,
     pub(crate) pieces: Pieces,
@@ -149,6 +151,7 @@ impl<P: Payload> Session<P> {
             addr: peer.addr,
             peer_id: peer.peer_id,
             outgoing: peer.outgoing,
+            named: false,
             listen_port: 0,
             fast: peer.reserved.fast() && OURS.fast(),
             extended: peer.reserved.extended(),

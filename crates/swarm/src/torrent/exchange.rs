@@ -25,12 +25,12 @@ const SOONEST: Duration = Duration::from_secs(45);
 pub(super) struct Exchange {
     /// When all are told again.
     pub(super) due: Instant,
-    /// Whom the others know us to be connected to, sorted by address.
-    told: Vec<(SocketAddr, PexFlags)>,
+    /// Whom the others know us to have met, and who has gone since.
+    lost: Vec<SocketAddr>,
 }
 
 impl Exchange {
-    pub(super) const NONE: Exchange = Exchange { due: Instant::NEVER, told: Vec::new() };
+    pub(super) const NONE: Exchange = Exchange { due: Instant::NEVER, lost: Vec::new() };
 }
 
 impl<P: Payload> Torrent<P> {
@@ -44,7 +44,6 @@ impl<P: Payload> Torrent<P> {
         if !self.exchanges() {
             return;
         }
-        let met = self.met();
         let Some(s) = self.sessions.get_mut(slot) else { return };
         let (own, near) = (s.listens_at(), scope_of(s));
         let Some(ext) = s.ext.as_mut().filter(|ext| !ext.pex_told) else { return };
@@ -54,31 +53,16 @@ impl<P: Payload> Torrent<P> {
             self.exchange.due = now + ROUND;
             self.tick_at = self.tick_at.min(self.exchange.due);
         }
-        let mut others: Vec<PexPeer> = met
-            .into_iter()
-            .filter(|(addr, _)| Some(*addr) != own && may_use(*addr, near))
-            .map(|(addr, flags)| PexPeer { addr, flags })
-            .collect();
+        let others = self.sessions.values().filter_map(named);
+        let mut others: Vec<PexPeer> = others.filter(|p| Some(p.addr) != own && may_use(p.addr, near)).collect();
         // In a large swarm everybody is told of others.
         self.rng.shuffle(&mut others);
         others.truncate(PEX_PEERS_MAX);
-        if !others.is_empty() {
+        if let (false, Some(s)) = (others.is_empty(), self.sessions.get_mut(slot)) {
             let payload = Pex { added: others, dropped: Vec::new() }.encode().into();
             s.say(&Message::Extended { id, payload });
             self.wake(slot);
         }
-    }
-
-    /// Whom we are connected to, as far as others can be, too; sorted by address.
-    fn met(&self) -> Vec<(SocketAddr, PexFlags)> {
-        let flags = |s: &Session<P>| {
-            let seed = if s.is_seed() { PexFlags::SEED } else { PexFlags::default() };
-            if s.outgoing { seed.with(PexFlags::REACHABLE) } else { seed }
-        };
-        let mut met: Vec<_> = self.sessions.values().filter_map(|s| Some((s.listens_at()?, flags(s)))).collect();
-        met.sort_unstable_by_key(|(addr, flags)| (*addr, flags.0));
-        met.dedup_by_key(|(addr, _)| *addr);
-        met
     }
 
     /// Tells everybody who has come and gone.
@@ -92,24 +76,21 @@ impl<P: Payload> Torrent<P> {
             return;
         }
         self.exchange.due = now + ROUND;
-        let met = self.met();
-        let told = &mut self.exchange.told;
-        let knows = |list: &[(SocketAddr, PexFlags)], addr| list.binary_search_by_key(&addr, |(a, _)| *a).is_ok();
-        let lost = told.iter().map(|(addr, _)| *addr).filter(|addr| !knows(&met, *addr));
-        let dropped: Vec<SocketAddr> = lost.take(PEX_PEERS_MAX).collect();
-        let new = met.into_iter().filter(|(addr, _)| !knows(told, *addr));
-        let added: Vec<(SocketAddr, PexFlags)> = new.take(PEX_PEERS_MAX).collect();
-        told.retain(|(addr, _)| !dropped.contains(addr));
-        told.extend(&added);
-        told.sort_unstable_by_key(|(addr, _)| *addr);
-        told.shrink_to_fit();
+        let new = self.sessions.values().filter(|s| !s.named).filter_map(|s| Some((s.slot, named(s)?)));
+        let new: Vec<(PeerSlot, PexPeer)> = new.take(PEX_PEERS_MAX).collect();
+        for (slot, _) in &new {
+            if let Some(s) = self.sessions.get_mut(*slot) {
+                s.named = true;
+            }
+        }
+        let added: Vec<PexPeer> = new.into_iter().map(|(_, peer)| peer).collect();
+        let dropped = std::mem::take(&mut self.exchange.lost);
         if added.is_empty() && dropped.is_empty() {
             return;
         }
         // The same for all who are equally near.
         let payload = |near| {
-            let named = added.iter().filter(|(addr, _)| may_use(*addr, near));
-            let added: Vec<PexPeer> = named.map(|(addr, flags)| PexPeer { addr: *addr, flags: *flags }).collect();
+            let added: Vec<PexPeer> = added.iter().copied().filter(|p| may_use(p.addr, near)).collect();
             let dropped: Vec<SocketAddr> = dropped.iter().copied().filter(|addr| may_use(*addr, near)).collect();
             (!added.is_empty() || !dropped.is_empty()).then(|| Pex { added, dropped }.encode())
         };
@@ -127,18 +108,27 @@ impl<P: Payload> Torrent<P> {
         woken.into_iter().for_each(|slot| self.wake(slot));
     }
 
+    /// A session is gone: those who know of it are told in the next round.
+    pub(super) fn note_lost(&mut self, session: &Session<P>) {
+        if session.named && self.exchange.lost.len() < PEX_PEERS_MAX {
+            self.exchange.lost.extend(session.listens_at());
+        }
+    }
+
     /// A peer names others.
     pub(super) fn told_of_peers(&mut self, now: Instant, slot: PeerSlot, payload: &[u8]) -> Result<(), Violation> {
         let pex = Pex::parse(payload).map_err(|_| Violation)?;
         let Some(s) = self.sessions.get_mut(slot) else { return Ok(()) };
         let near = scope_of(s);
         let Some(ext) = s.ext.as_mut() else { return Ok(()) };
-        if ext.pex_heard.is_some_and(|at| now - at < SOONEST) {
+        if ext.pex_heard != Instant::ZERO && now - ext.pex_heard < SOONEST {
             return Ok(());
         }
-        ext.pex_heard = Some(now);
+        ext.pex_heard = now;
         let usable = |p: &&PexPeer| may_use(p.addr, near);
-        let addrs: Vec<SocketAddr> = pex.added.iter().filter(usable).take(PEX_PEERS_MAX).map(|p| p.addr).collect();
+        // More friends than there may be connections are of no use: others come with the next message.
+        let room = self.settings.connections_max.saturating_sub(self.candidates.friends()).min(PEX_PEERS_MAX);
+        let addrs: Vec<SocketAddr> = pex.added.iter().filter(usable).take(room).map(|p| p.addr).collect();
         self.add_candidates(now, Source::Exchange, addrs);
         let seeds = pex.added.iter().filter(|p| p.flags.has(PexFlags::SEED));
         seeds.for_each(|p| self.candidates.is_seed(p.addr));
@@ -156,6 +146,13 @@ impl<P: Payload> Torrent<P> {
             self.close(now, slot, crate::CloseReason::Private);
         }
     }
+}
+
+/// What others hear of a peer; None: nobody could dial it.
+fn named<P: Payload>(session: &Session<P>) -> Option<PexPeer> {
+    let seed = if session.is_seed() { PexFlags::SEED } else { PexFlags::default() };
+    let flags = if session.outgoing { seed.with(PexFlags::REACHABLE) } else { seed };
+    Some(PexPeer { addr: session.listens_at()?, flags })
 }
 
 /// How near a peer is: whom it may hear of, and whom it is believed to know.

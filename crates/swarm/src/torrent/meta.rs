@@ -96,7 +96,7 @@ impl<P: Payload> Torrent<P> {
         let ext = s.ext.get_or_insert_with(Box::<Extensions>::default);
         ext.ids.update(hello.ids);
         if let Some(client) = hello.client {
-            ext.client = client;
+            ext.client = client.into();
         }
         if hello.metadata_size.is_some() {
             ext.metadata_size = hello.metadata_size;

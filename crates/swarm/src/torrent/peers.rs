@@ -155,6 +155,7 @@ impl<P: Payload> Torrent<P> {
     pub(super) fn remove_session(&mut self, now: Instant, slot: PeerSlot, failed: bool) {
         let Some(mut s) = self.sessions.remove(slot) else { return };
         self.by_conn.remove(s.conn);
+        self.note_lost(&s);
         self.metadata.gone(slot);
         if let Some(open) = &mut self.open {
             for r in s.take_requests() {

@@ -70,7 +70,7 @@ impl<P: Payload> Torrent<P> {
             client: s
                 .ext
                 .as_ref()
-                .map(|e| e.client.clone())
+                .map(|e| e.client.to_string())
                 .filter(|c| !c.is_empty())
                 .unwrap_or_else(|| format!("{:?}", s.peer_id)),
             pieces: s.pieces.count(pieces),
