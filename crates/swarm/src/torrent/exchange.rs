@@ -2,7 +2,7 @@
 //!
 //! A peer that speaks it is told whom we are connected to when it comes, and each minute who has come and gone since. Only peers whose
 //! listening address is known are named, and only to those who may use it: nobody outside learns of addresses inside. What we are told is
-//! believed as far as whoever says it is near ([`base::scope`]), and no more often than the BEP allows. Private torrents have none of it (BEP 27).
+//! believed as far as whoever says it is near ([`may_use`]), and no more often than the BEP allows. Private torrents have none of it (BEP 27).
 
 use super::Torrent;
 use super::messages::Violation;
