@@ -5,21 +5,33 @@
 //! a minute to make room for a TCP connection. Losses halve it. It begins by doubling each round trip, until packets wait or
 //! are lost.
 //!
+//! A queue that is shorter than the target would never be seen to be too long, and such a path would be shared with TCP as equals. So a
+//! loss says how long the queue is, and the target is half of that from then on.
+//!
 //! A flow that fills its path for as long as delays are remembered would take its own queue for the path, and build another one
 //! on top of it. So before the base delay may rise, the queue is emptied once ([`Ledbat::drain`]).
 
 use base::Instant;
 use std::time::Duration;
 
-/// How long packets may wait in queues because of us.
-pub(crate) const TARGET: Duration = Duration::from_millis(100);
+/// How long packets may wait in queues because of us, where queues are long.
+const TARGET: Duration = Duration::from_millis(100);
+/// How long they may wait where queues are so short that packets are lost before: a part of what they waited then, within bounds.
+const TARGET_PART: f64 = 0.5;
+const TARGET_MIN: Duration = Duration::from_millis(10);
+/// After so long without a loss the target is doubled again, up to [`TARGET`].
+const TARGET_AGAIN: Duration = Duration::from_secs(60);
+/// Part of the longest wait that is forgotten in a round trip.
+const FORGET: f64 = 0.25;
 /// Most bytes that the window grows in a round trip.
 const GAIN: f64 = 3_000.0;
 /// The window at the beginning, in bytes: four packets of the usual size.
 const FIRST: f64 = 4.0 * 1_452.0;
 /// Largest window, in bytes: what an acknowledging liar gets at most.
 pub(crate) const WINDOW_MAX: usize = 8 << 20;
-/// Smallest window, in bytes: two of the smallest packets.
+/// Smallest window because packets wait, in bytes (RFC 6817): with less, whoever waits for a request would wait for long.
+const YIELDED: f64 = 2.0 * 1_452.0;
+/// Smallest window because packets are lost, in bytes: two of the smallest packets.
 const WINDOW_MIN: f64 = 2.0 * crate::PACKET_MIN as f64;
 /// The window is halved no more often than this, or than every other round trip where those are shorter: a receiver within the
 /// same machine that can't keep up would lose half of everything for as long as this.
@@ -40,13 +52,27 @@ pub(crate) struct Ledbat {
     slow_start: bool,
     /// When it was last halved.
     halved: Option<Instant>,
+    /// How long packets may wait, and the longest that they waited lately, in seconds.
+    target: f64,
+    longest: f64,
+    /// When the target is doubled.
+    target_again: Instant,
     /// It is kept small until then.
     drains_until: Option<Instant>,
 }
 
 impl Default for Ledbat {
     fn default() -> Self {
-        Ledbat { window: FIRST, threshold: WINDOW_MAX as f64, slow_start: true, halved: None, drains_until: None }
+        Ledbat {
+            window: FIRST,
+            threshold: WINDOW_MAX as f64,
+            slow_start: true,
+            halved: None,
+            target: TARGET.as_secs_f64(),
+            longest: 0.0,
+            target_again: Instant::NEVER,
+            drains_until: None,
+        }
     }
 }
 
@@ -65,14 +91,19 @@ impl Ledbat {
             }
             self.drains_until = None;
         }
-        let off = 1.0 - queueing.as_secs_f64() / TARGET.as_secs_f64();
         // The part of a round trip that this is.
         let part = acked as f64 / in_flight.max(acked).max(1) as f64;
+        self.longest = (self.longest * (1.0 - FORGET * part)).max(queueing.as_secs_f64());
+        if now >= self.target_again {
+            self.set_target(now, self.target * 2.0);
+        }
+        let off = 1.0 - queueing.as_secs_f64() / self.target;
         if self.slow_start && (1.0 - off > SLOW_START_PART || self.window >= self.threshold) {
             self.slow_start = false;
         }
         if off < 0.0 {
-            self.window -= part * self.window * (-off).min(SHRINK_MAX);
+            let less = self.window * (1.0 - part * (-off).min(SHRINK_MAX));
+            self.window = less.max(self.window.min(YIELDED));
         } else if full && self.slow_start {
             self.window = (self.window + acked as f64).min(self.threshold);
         } else if full {
@@ -87,10 +118,17 @@ impl Ledbat {
             return false;
         }
         self.halved = Some(now);
+        self.set_target(now, self.longest * TARGET_PART);
         self.window = (self.window / 2.0).max(WINDOW_MIN);
         self.threshold = self.window;
         self.slow_start = false;
         true
+    }
+
+    fn set_target(&mut self, now: Instant, seconds: f64) {
+        let (least, most) = (TARGET_MIN.as_secs_f64(), TARGET.as_secs_f64());
+        self.target = seconds.clamp(least, most);
+        self.target_again = if self.target < most { now + TARGET_AGAIN } else { Instant::NEVER };
     }
 
     /// Nothing arrives any more: begin again with one packet of `packet` bytes.
@@ -145,6 +183,10 @@ mod tests {
         round(&mut ledbat, Instant::ZERO, ms(110));
         assert!((890_000..920_000).contains(&ledbat.window()), "{}", ledbat.window());
         (0..100).for_each(|_| ledbat.acked(Instant::ZERO, 300, 300, ms(5_000), true));
+        assert_eq!(ledbat.window(), 2 * MSS);
+        (0..100).for_each(|s| _ = ledbat.lost(Instant::from_secs(s), ms(1)));
+        assert_eq!(ledbat.window(), WINDOW_MIN as usize);
+        ledbat.acked(Instant::ZERO, 300, 300, ms(5_000), true);
         assert_eq!(ledbat.window(), WINDOW_MIN as usize);
     }
 
@@ -170,6 +212,32 @@ mod tests {
         assert!((40_000..44_000).contains(&ledbat.window()), "{}", ledbat.window());
         round(&mut ledbat, Instant::ZERO, ms(0));
         assert!(ledbat.window() < 47_000, "no doubling any more");
+    }
+
+    #[test]
+    fn a_short_queue_lowers_the_target_for_a_while() {
+        let mut ledbat = Ledbat { window: 100_000.0, slow_start: false, ..Ledbat::default() };
+        let mut shrinks = |s: u64, queueing, lost: bool| {
+            let now = Instant::from_secs(s);
+            if lost {
+                ledbat.acked(now, MSS, 100 * MSS, queueing, true);
+                ledbat.lost(now, ms(100));
+            }
+            let before = ledbat.window();
+            ledbat.acked(now, MSS, MSS, queueing, true);
+            ledbat.window() < before
+        };
+        assert!(!shrinks(0, ms(39), false));
+        // Packets waited for 40 ms, and then were lost.
+        assert!(shrinks(1, ms(40), true));
+        assert!(shrinks(2, ms(21), false) && !shrinks(2, ms(19), false));
+        assert!(shrinks(60, ms(39), false) && !shrinks(61, ms(39), false), "doubled after a minute");
+        assert!(shrinks(62, ms(41), false));
+        // However short the queue is, some waiting is chance.
+        (0..100).for_each(|_| _ = shrinks(70, ms(0), false));
+        shrinks(71, ms(0), true);
+        assert!(!shrinks(72, ms(9), false) && shrinks(72, ms(11), false));
+        assert!(!shrinks(1_000, ms(15), false) && !shrinks(2_000, ms(30), false) && !shrinks(3_000, ms(70), false));
     }
 
     #[test]

@@ -105,24 +105,26 @@ fn the_queue_is_kept_near_the_target_for_as_long_as_it_takes() {
 
 #[test]
 fn it_makes_room_for_a_flow_that_knows_only_losses() {
-    // A queue of 300 ms, which the other flow fills.
-    let mut world = World::new(5, vec![Link::new(12_500_000, 3_750_000, 10), Link::new(0, 0, 10)], &[0, 1]);
-    world.connect(0, 1, u64::MAX);
-    world.run(10.0, |_| false);
-    world.reno = Some(sim::Reno::new(0, Duration::from_millis(10)));
-    world.run(20.0, |_| false);
-    let (ours, theirs) = (world.stream(1).got, world.reno.as_ref().unwrap().arrived);
-    world.run(60.0, |_| false);
-    let (ours, theirs) = (world.stream(1).got - ours, world.reno.as_ref().unwrap().arrived - theirs);
-    let part = ours as f64 / (ours + theirs) as f64;
-    assert!(part < 0.1, "{part:.3} of the path");
-    // And takes it all again when the other has gone.
-    world.reno.as_mut().unwrap().stopped = true;
-    world.run(10.0, |_| false);
-    let before = world.stream(1).got;
-    world.run(10.0, |_| false);
-    let part = (world.stream(1).got - before) as f64 / 125_000_000.0;
-    assert!(part > 0.9, "{part:.3}");
+    // Queues of 25 to 300 ms, all of which the other flow fills: longer and shorter ones than the target.
+    for queue in [312_500, 625_000, 1_250_000, 3_750_000] {
+        let mut world = World::new(5, vec![Link::new(12_500_000, queue, 10), Link::new(0, 0, 10)], &[0, 1]);
+        world.connect(0, 1, u64::MAX);
+        world.run(10.0, |_| false);
+        world.reno = Some(sim::Reno::new(0, Duration::from_millis(10)));
+        world.run(20.0, |_| false);
+        let (ours, theirs) = (world.stream(1).got, world.reno.as_ref().unwrap().arrived);
+        world.run(30.0, |_| false);
+        let (ours, theirs) = (world.stream(1).got - ours, world.reno.as_ref().unwrap().arrived - theirs);
+        let part = ours as f64 / (ours + theirs) as f64;
+        assert!(part < 0.1, "{part:.3} of a path with a queue of {queue}");
+        // And takes it all again when the other has gone.
+        world.reno.as_mut().unwrap().stopped = true;
+        world.run(15.0, |_| false);
+        let before = world.stream(1).got;
+        world.run(5.0, |_| false);
+        let part = (world.stream(1).got - before) as f64 / 62_500_000.0;
+        assert!(part > 0.9, "{part:.3} of a path with a queue of {queue}");
+    }
 }
 
 #[test]
