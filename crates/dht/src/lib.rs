@@ -50,4 +50,4 @@ pub use peers::{PEER_LIFE, PEERS_ALL_MAX, PEERS_MAX, TORRENTS_MAX};
 pub use queries::{HARD_TIMEOUT, QUERIES_MAX, SOFT_TIMEOUT};
 pub use secure::{fits, id_for};
 pub use snapshot::{Known, SNAPSHOT_NODES_MAX, Snapshot};
-pub use table::K;
+pub use table::{K, bucket_room};

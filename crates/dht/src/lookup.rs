@@ -1,7 +1,8 @@
 //! One iterative lookup: whom to ask next, and when the closest have answered.
 //!
-//! So many questions are out at once (alpha). A node that does not answer within the soft timeout is late: it gives up its slot and
-//! its place among the closest, so that nobody waits for the dead, though its answer still counts if it comes. The lookup is done when
+//! So many questions are out at once (alpha). A node that has not answered when most would have is slow: it gives up its slot, and
+//! somebody else is asked in its stead, just in case. When nearly all would have (the soft timeout), it is late: it gives up its place
+//! among the closest, too, so that nobody waits for the dead, though its answer still counts if it comes. The lookup is done when
 //! the k closest of those that are neither late nor dead have answered. A network has one place (BEP 42 can't be enforced yet, and a
 //! /24 full of nodes next to one target is somebody's doing).
 //!
@@ -22,6 +23,8 @@ enum State {
     Fresh,
     /// Asked a moment ago.
     Asked,
+    /// Asked, and most would have answered by now.
+    Slow,
     /// Asked, and the soft timeout is over.
     Late,
     /// Has answered.
@@ -39,6 +42,7 @@ struct Candidate {
     /// Answers that led to it: 0 for a node of our own table.
     rounds: u32,
     token: Option<Vec<u8>>,
+    net: Option<[u8; 8]>,
 }
 
 /// A lookup.
@@ -74,8 +78,7 @@ impl Lookup {
     /// A node of which somebody spoke, after so many answers.
     pub(crate) fn add(&mut self, id: NodeId, addr: SocketAddr, rounds: u32) {
         let net = secure::network(addr.ip());
-        let taken =
-            |c: &Candidate| c.id == id || c.addr == addr || (net.is_some() && secure::network(c.addr.ip()) == net);
+        let taken = |c: &Candidate| c.id == id || c.addr == addr || (net.is_some() && c.net == net);
         let distance = self.target.distance(&id);
         let farther = self.candidates.last().is_some_and(|last| last.distance <= distance);
         if (farther && self.candidates.len() >= CANDIDATES_MAX)
@@ -85,7 +88,7 @@ impl Lookup {
             return;
         }
         let at = self.candidates.partition_point(|c| c.distance < distance);
-        self.candidates.insert(at, Candidate { distance, id, addr, state: State::Fresh, rounds, token: None });
+        self.candidates.insert(at, Candidate { distance, id, addr, state: State::Fresh, rounds, token: None, net });
         self.candidates.truncate(CANDIDATES_MAX);
     }
 
@@ -106,7 +109,7 @@ impl Lookup {
             return Some((*addr, None));
         }
         let (k, strict) = (self.k, self.strict);
-        let alive = |c: &&mut Candidate| !matches!(c.state, State::Late | State::Failed);
+        let alive = |c: &&mut Candidate| !matches!(c.state, State::Slow | State::Late | State::Failed);
         let mut places = 0;
         for c in self.candidates.iter_mut().filter(alive) {
             if places == k {
@@ -126,9 +129,15 @@ impl Lookup {
         self.turn(addr, State::Asked, State::Fresh);
     }
 
+    /// Most would have answered a question by now.
+    pub(crate) fn slow(&mut self, addr: SocketAddr) {
+        self.turn(addr, State::Asked, State::Slow);
+    }
+
     /// The soft timeout of a question is over.
     pub(crate) fn late(&mut self, addr: SocketAddr) {
-        self.turn(addr, State::Asked, State::Late);
+        self.slow(addr);
+        self.turn(addr, State::Slow, State::Late);
     }
 
     fn turn(&mut self, addr: SocketAddr, from: State, to: State) {
@@ -139,7 +148,7 @@ impl Lookup {
 
     /// Nobody will answer any more.
     pub(crate) fn failed(&mut self, addr: SocketAddr) {
-        if let Some(state) = self.state_of(addr).filter(|s| matches!(s, State::Asked | State::Late)) {
+        if let Some(state) = self.state_of(addr).filter(|s| matches!(s, State::Asked | State::Slow | State::Late)) {
             *state = State::Failed;
         }
     }
@@ -159,7 +168,7 @@ impl Lookup {
 
     /// Have the closest answered, as far as anybody will?
     pub(crate) fn is_done(&self) -> bool {
-        let pending = |s: &State| matches!(s, State::Fresh | State::Asked);
+        let pending = |s: &State| matches!(s, State::Fresh | State::Asked | State::Slow);
         if self.seeds.iter().any(|(_, s)| pending(s)) {
             return false;
         }
@@ -167,7 +176,7 @@ impl Lookup {
         for c in &self.candidates {
             match c.state {
                 _ if places == self.k => break,
-                State::Fresh | State::Asked => return false,
+                State::Fresh | State::Asked | State::Slow => return false,
                 State::Answered => {
                     answers += 1;
                     places += usize::from(!self.strict || secure::fits(&c.id, c.addr.ip()));
@@ -271,6 +280,27 @@ mod tests {
         assert!(l.is_done(), "and its place");
         l.answered(id(1), addr(1), None);
         assert_eq!(l.closest().next().map(|(id, ..)| id), Some(id(1)), "a late answer counts");
+    }
+
+    #[test]
+    fn somebody_is_asked_in_the_stead_of_the_slow() {
+        let mut l = lookup(1..=6);
+        assert_eq!(next(&mut l), [1, 2]);
+        l.answered(id(1), addr(1), None);
+        assert_eq!(next(&mut l), [3]);
+        l.answered(id(3), addr(3), None);
+        assert!(next(&mut l).is_empty(), "2 is still expected");
+        l.slow(addr(2));
+        assert_eq!(next(&mut l), [4]);
+        l.answered(id(4), addr(4), None);
+        assert!(!l.is_done(), "2 may still answer");
+        let mut other = l.candidates.clone();
+        l.late(addr(2));
+        assert!(l.is_done() && next(&mut l).is_empty(), "and nobody has to be asked now");
+        std::mem::swap(&mut l.candidates, &mut other);
+        l.answered(id(2), addr(2), None);
+        assert!(l.is_done());
+        assert_eq!(l.closest().map(|(id, ..)| id).collect::<Vec<_>>(), [id(1), id(2), id(3)]);
     }
 
     #[test]

@@ -12,6 +12,12 @@ pub const QUERIES_MAX: usize = 2_000;
 pub const HARD_TIMEOUT: Duration = Duration::from_secs(15);
 /// A question is late after so long, before it is known how long answers take.
 pub const SOFT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Answers from which on that is known.
+const SAMPLES_MIN: u32 = 4;
+/// Until so many have come it is known badly, since the fastest come first ...
+const SAMPLES_FEW: u32 = 16;
+/// ... and nobody is late before that.
+const SOFT_EARLY: Duration = Duration::from_millis(500);
 /// It is never late before that ...
 const SOFT_MIN: Duration = Duration::from_millis(250);
 /// ... and always after that.
@@ -29,13 +35,25 @@ pub(crate) struct Pending<P> {
     sent: Instant,
     /// When something happens to it next.
     due: Instant,
-    late: bool,
+    stage: Stage,
+}
+
+/// How long a question has been out, by what is usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Fresh,
+    /// Longer than most take.
+    Slow,
+    /// Longer than nearly all take: beyond the soft timeout.
+    Late,
 }
 
 /// What time does to a question.
 #[derive(Debug)]
 pub(crate) enum Overdue<P> {
-    /// The soft timeout is over; the question stays out. Only its address is told.
+    /// Most would have answered by now. Here and below the question stays out, and its transaction id is told.
+    Slow(u32),
+    /// Nearly all would have: the soft timeout is over.
     Late(u32),
     /// The hard one is, and it is lost.
     Lost(Pending<P>),
@@ -70,9 +88,9 @@ impl<P> Queries<P> {
         while self.pending.contains_key(&tx) {
             tx = tx.wrapping_add(1);
         }
-        let due = now + self.rtt.soft();
+        let due = now + self.rtt.slow();
         self.times.insert((due, tx));
-        self.pending.insert(tx, Pending { to, id, purpose, sent: now, due, late: false });
+        self.pending.insert(tx, Pending { to, id, purpose, sent: now, due, stage: Stage::Fresh });
         Some(tx.to_be_bytes())
     }
 
@@ -85,7 +103,25 @@ impl<P> Queries<P> {
         let pending = self.pending.remove(&tx)?;
         self.times.remove(&(pending.due, tx));
         self.rtt.sample(now.since(pending.sent));
+        if self.rtt.samples == SAMPLES_MIN {
+            self.hurry();
+        }
         Some(pending)
+    }
+
+    /// It is known now how long answers take: the first questions of all are late by that measure, too.
+    fn hurry(&mut self) {
+        let (slow, soft) = (self.rtt.slow(), self.rtt.soft());
+        for (tx, pending) in &mut self.pending {
+            let wait = match pending.stage {
+                Stage::Fresh => slow,
+                Stage::Slow => soft,
+                Stage::Late => continue,
+            };
+            self.times.remove(&(pending.due, *tx));
+            pending.due = pending.due.min(pending.sent + wait);
+            self.times.insert((pending.due, *tx));
+        }
     }
 
     /// The next question to which time has done something.
@@ -93,13 +129,14 @@ impl<P> Queries<P> {
         let (due, tx) = self.times.first().copied().filter(|(due, _)| *due <= now)?;
         self.times.remove(&(due, tx));
         let pending = self.pending.get_mut(&tx)?;
-        if pending.late {
-            return self.pending.remove(&tx).map(Overdue::Lost);
-        }
-        pending.late = true;
-        pending.due = pending.sent + HARD_TIMEOUT;
+        let (stage, wait, overdue) = match pending.stage {
+            Stage::Fresh => (Stage::Slow, self.rtt.soft(), Overdue::Slow(tx)),
+            Stage::Slow => (Stage::Late, HARD_TIMEOUT, Overdue::Late(tx)),
+            Stage::Late => return self.pending.remove(&tx).map(Overdue::Lost),
+        };
+        (pending.stage, pending.due) = (stage, pending.sent + wait);
         self.times.insert((pending.due, tx));
-        Some(Overdue::Late(tx))
+        Some(overdue)
     }
 
     /// A question that is out.
@@ -152,13 +189,22 @@ impl Rtt {
         self.samples = self.samples.saturating_add(1);
     }
 
+    /// Most who answer do it by then.
+    fn slow(&self) -> Duration {
+        if self.samples < SAMPLES_MIN {
+            return SOFT_TIMEOUT / 2;
+        }
+        Duration::from_micros(self.mean_us * 5 / 4 + self.deviation_us).clamp(SOFT_MIN / 2, self.soft() * 3 / 4)
+    }
+
     /// Nearly all who answer do it by then.
     fn soft(&self) -> Duration {
-        // A few answers say little about all nodes.
-        if self.samples < 8 {
+        // One or two answers say little about all nodes.
+        if self.samples < SAMPLES_MIN {
             return SOFT_TIMEOUT;
         }
-        Duration::from_micros(self.mean_us + 4 * self.deviation_us).clamp(SOFT_MIN, SOFT_MAX)
+        let least = if self.samples < SAMPLES_FEW { SOFT_EARLY } else { SOFT_MIN };
+        Duration::from_micros(self.mean_us + 4 * self.deviation_us).clamp(least, SOFT_MAX)
     }
 }
 
@@ -191,6 +237,8 @@ mod tests {
     fn late_after_a_second_and_lost_after_fifteen() {
         let (mut q, mut rng) = (Queries::new(), Rng::from_seed(1));
         let tx = q.add(at(0), addr(1), None, 'a', &mut rng).unwrap();
+        assert_eq!(q.deadline(), Some(at(500)));
+        assert!(matches!(q.overdue(at(999)), Some(Overdue::Slow(slow)) if slow.to_be_bytes() == tx));
         assert_eq!(q.deadline(), Some(at(1_000)));
         assert!(q.overdue(at(999)).is_none());
         assert!(matches!(q.overdue(at(1_000)), Some(Overdue::Late(late)) if late.to_be_bytes() == tx));
@@ -212,6 +260,20 @@ mod tests {
         assert_eq!(answer_after(10), SOFT_MIN);
         assert!((Duration::from_millis(590)..Duration::from_millis(700)).contains(&answer_after(600)));
         assert_eq!(answer_after(9_000), SOFT_MAX);
+    }
+
+    #[test]
+    fn the_first_questions_of_all_are_hurried_too() {
+        let (mut q, mut rng) = (Queries::new(), Rng::from_seed(1));
+        let asked: Vec<_> = (0..6).map(|i| q.add(at(0), addr(i), None, (), &mut rng).unwrap()).collect();
+        for i in 0..4 {
+            q.take(at(100), addr(i), &asked[usize::from(i)]).unwrap();
+        }
+        let soft = q.soft();
+        assert_eq!(soft, SOFT_EARLY);
+        assert!(q.deadline().unwrap() < at(300), "not only after half a second");
+        let fates: Vec<_> = std::iter::from_fn(|| q.overdue(at(500))).collect();
+        assert!(matches!(fates[..], [Overdue::Slow(_), Overdue::Slow(_), Overdue::Late(_), Overdue::Late(_)]));
     }
 
     #[test]

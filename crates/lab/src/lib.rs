@@ -2,12 +2,14 @@
 //!
 //! - [`World`]: peers, links, disks, a tracker, a script of what befalls them, and one clock
 //! - [`SCENARIOS`]: worlds worth running, by name, with [`Params`]; what comes out is a [`Report`]
+//! - [`dht_world`]: the production DHT in a network of up to a million nodes, by itself
 //! - [`bounds`]: what theory says that a distribution takes at least
 //!
 //! It wires nothing by itself that `node` does not wire the same way: both play the hands of [`engine::Engine`]. What it
 //! abstracts is named where it is done: TCP in the network, bytes in [`Payload`], hashes in the disk.
 
 pub mod bounds;
+pub mod dht_world;
 mod disk;
 mod features;
 mod net;
@@ -23,7 +25,7 @@ mod world;
 pub use disk::{Disk, DiskSpec};
 pub use features::Features;
 pub use net::LinkSpec;
-pub use params::{ParamError, Params};
+pub use params::{DhtParams, ParamError, Params};
 pub use payload::{Block, Payload, Run, Taint};
 pub use report::{Bounds, Report, Results};
 pub use scenarios::{Failure, SCENARIOS, Scenario, scenario};

@@ -6,8 +6,13 @@ use std::fmt::Write as _;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParamError {
     /// There is none of this name.
-    #[error("no parameter is called {0:?}; there are {names}", names = Params::names())]
-    Unknown(String),
+    #[error("no parameter of this scenario is called {name:?}; there are {known}")]
+    Unknown {
+        /// What was given.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
     /// The value is no number, or not in the range.
     #[error("{name} can't be {value:?}; a whole number from {min} to {max} with K, M, G, KiB, MiB or GiB behind it is")]
     Value {
@@ -23,14 +28,14 @@ pub enum ParamError {
 }
 
 macro_rules! params {
-    ($($(#[doc = $doc:literal])* $field:ident: $name:literal, $min:expr, $max:expr;)*) => {
-        /// The size of a run. What a seed draws beyond it is in [`crate::Features`].
+    ($(#[doc = $about:literal])* $params:ident; $($(#[doc = $doc:literal])* $field:ident: $name:literal, $min:expr, $max:expr;)*) => {
+        $(#[doc = $about])*
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-        pub struct Params {
+        pub struct $params {
             $($(#[doc = $doc])* pub $field: u64,)*
         }
 
-        impl Params {
+        impl $params {
             /// Name, least value, most value and meaning of each parameter.
             pub const ALL: &[(&str, u64, u64, &str)] = &[$(($name, $min, $max, concat!($($doc),*)),)*];
 
@@ -42,13 +47,16 @@ macro_rules! params {
                         let bad = || ParamError::Value { name: $name, value: value.into(), min: $min, max: $max };
                         self.$field = number(value).filter(|n| ($min..=$max).contains(n)).ok_or_else(bad)?;
                     })*
-                    _ => return Err(ParamError::Unknown(name.into())),
+                    _ => {
+                        let known = Self::ALL.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ");
+                        return Err(ParamError::Unknown { name: name.into(), known });
+                    }
                 }
                 Ok(())
             }
 
             /// What must be said to get from `default` to these.
-            pub fn flags(&self, default: &Params) -> String {
+            pub fn flags(&self, default: &Self) -> String {
                 let mut out = String::new();
                 $(if self.$field != default.$field {
                     // Writing to a string can't fail.
@@ -61,6 +69,8 @@ macro_rules! params {
 }
 
 params! {
+    /// The size of a run. What a seed draws beyond it is in [`crate::Features`].
+    Params;
     /// Peers that come without anything.
     leechers: "leechers", 1, 200_000;
     /// Peers that come with everything.
@@ -85,6 +95,33 @@ params! {
     watch: "watch", 0, 1;
 }
 
+params! {
+    /// The size of a run in the DHT.
+    DhtParams;
+    /// Nodes of the network.
+    nodes: "nodes", 10, 1_000_000;
+    /// Lookups, each of a point drawn by chance, by somebody else.
+    lookups: "lookups", 1, 100_000;
+    /// Questions of one lookup that are out at once.
+    alpha: "alpha", 1, 16;
+    /// 1: buckets near the top hold more nodes, as in production. 0: eight, as in the paper.
+    wide: "wide", 0, 1;
+    /// Percent of the nodes that everybody has in his table and that don't answer.
+    dead: "dead", 0, 90;
+    /// Percent of the datagrams that are lost.
+    loss: "loss", 0, 50;
+    /// Half of all round trips take so many milliseconds at most.
+    rtt: "rtt", 1, 10_000;
+    /// 1: round trips differ as they do between homes. 0: each takes as long.
+    spread: "spread", 0, 1;
+}
+
+impl Default for DhtParams {
+    fn default() -> Self {
+        DhtParams { nodes: 1_000, lookups: 500, alpha: 5, wide: 1, dead: 0, loss: 0, rtt: 120, spread: 1 }
+    }
+}
+
 impl Default for Params {
     fn default() -> Self {
         Params {
@@ -104,11 +141,6 @@ impl Default for Params {
 }
 
 impl Params {
-    /// All names, for messages.
-    fn names() -> String {
-        Params::ALL.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ")
-    }
-
     /// Bytes in all.
     pub fn bytes(&self) -> u64 {
         self.pieces * self.piece_length
@@ -141,7 +173,7 @@ mod tests {
         p.set("leechers", "1000").unwrap();
         p.set("--up", "2M").unwrap();
         assert_eq!(p.flags(&default), " --leechers 1000 --up 2000000");
-        assert!(matches!(p.set("colour", "1"), Err(ParamError::Unknown(_))));
+        assert!(matches!(p.set("colour", "1"), Err(ParamError::Unknown { known, .. }) if known.contains("seeds")));
         assert!(matches!(p.set("seeds", "0"), Err(ParamError::Value { .. })));
         assert!(matches!(p.set("seeds", "-1"), Err(ParamError::Value { .. })));
         assert_eq!(number("16KiB"), Some(16384));

@@ -247,6 +247,7 @@ impl Dht {
     fn advance(&mut self, now: Instant) {
         while let Some(overdue) = self.queries.overdue(now) {
             match overdue {
+                Overdue::Slow(tx) => self.slow(now, tx),
                 Overdue::Late(tx) => self.late(now, tx),
                 Overdue::Lost(pending) => self.lost(now, pending),
             }

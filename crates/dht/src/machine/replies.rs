@@ -100,6 +100,20 @@ impl Dht {
         self.drive(now, lookup);
     }
 
+    /// A question was not answered when most would have been.
+    pub(super) fn slow(&mut self, now: Instant, tx: u32) {
+        let Some((to, lookup)) = self.queries.find(tx).and_then(|p| match p.purpose {
+            Purpose::Step(lookup) => Some((p.to, lookup)),
+            _ => None,
+        }) else {
+            return;
+        };
+        if let Some(running) = self.lookups.get_mut(&lookup) {
+            running.lookup.slow(to);
+        }
+        self.drive(now, lookup);
+    }
+
     /// A question was not answered within the soft timeout.
     pub(super) fn late(&mut self, now: Instant, tx: u32) {
         let Some(pending) = self.queries.find(tx) else { return };

@@ -38,6 +38,11 @@ const GAP_LOOKUPS_MAX: usize = 4;
 /// A node that left a question unanswered is asked again after so long.
 const RETRY: Duration = Duration::from_secs(60);
 
+/// Nodes for which there is room among those that share just so many bits with us.
+pub fn bucket_room(bucket: usize, wide: bool) -> usize {
+    WIDE.get(bucket).copied().filter(|_| wide).unwrap_or(K)
+}
+
 /// A node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
@@ -50,9 +55,16 @@ pub(crate) struct Node {
     fails: u8,
     /// Its id may be that of its address (BEP 42).
     fits: bool,
+    /// What is one neighbour with it.
+    net: Option<[u8; 8]>,
 }
 
 impl Node {
+    fn new(id: NodeId, addr: SocketAddr, seen: Option<Instant>) -> Self {
+        let (fits, net) = (secure::fits(&id, addr.ip()), secure::network(addr.ip()));
+        Node { id, addr, seen, asked: None, fails: 0, fits, net }
+    }
+
     fn is_good(&self, now: Instant) -> bool {
         self.fails == 0 && self.seen.is_some_and(|seen| now.since(seen) < FRESH)
     }
@@ -91,7 +103,7 @@ impl Table {
     }
 
     fn room(&self, bucket: usize) -> usize {
-        WIDE.get(bucket).copied().filter(|_| self.wide).unwrap_or(K)
+        bucket_room(bucket, self.wide)
     }
 
     fn bucket_of(&self, id: &NodeId) -> usize {
@@ -107,8 +119,7 @@ impl Table {
         if id == self.own {
             return None;
         }
-        let fits = secure::fits(&id, addr.ip());
-        let node = Node { id, addr, seen: Some(now), asked: None, fails: 0, fits };
+        let node = Node::new(id, addr, Some(now));
         let at = self.bucket_of(&id);
         if let Some(known) = self.buckets[at].nodes.iter_mut().find(|n| n.id == id) {
             if known.addr == addr {
@@ -135,8 +146,7 @@ impl Table {
         if id == self.own || known || self.is_neighbour(addr) {
             return;
         }
-        let fits = secure::fits(&id, addr.ip());
-        let node = Node { id, addr, seen, asked: None, fails: 0, fits };
+        let node = Node::new(id, addr, seen);
         if self.make_room(&id) {
             let at = self.bucket_of(&id);
             self.buckets[at].nodes.push(node);
@@ -154,7 +164,7 @@ impl Table {
 
     /// Is somebody of the same network here already?
     fn is_neighbour(&self, addr: SocketAddr) -> bool {
-        secure::network(addr.ip()).is_some_and(|net| self.nodes().any(|n| secure::network(n.addr.ip()) == Some(net)))
+        secure::network(addr.ip()).is_some_and(|net| self.nodes().any(|n| n.net == Some(net)))
     }
 
     /// Splits until the bucket of `id` has room, as far as that can be.
@@ -223,8 +233,7 @@ impl Table {
             bucket.changed = now;
             return None;
         }
-        let net = secure::network(node.addr.ip());
-        bucket.spares.retain(|n| net.is_none() || secure::network(n.addr.ip()) != net);
+        bucket.spares.retain(|n| node.net.is_none() || n.net != node.net);
         if bucket.spares.len() >= K {
             bucket.spares.remove(0);
         }
@@ -361,7 +370,7 @@ impl Table {
                 assert_ne!(node.id, self.own);
             }
         }
-        let mut nets: Vec<_> = self.nodes().filter_map(|n| secure::network(n.addr.ip())).collect();
+        let mut nets: Vec<_> = self.nodes().filter_map(|n| n.net).collect();
         nets.sort();
         assert!(nets.windows(2).all(|w| w[0] != w[1]), "one node a network");
         let mut ids: Vec<_> = self.nodes().map(|n| n.id).collect();

@@ -230,7 +230,7 @@ impl Args for LabParameters {
             let help = format!("{} [{min} to {max}]", about.trim());
             Arg::new(*name).long(*name).value_name("N").help(help).help_heading("Parameters")
         };
-        command.args(lab::Params::ALL.iter().map(arg))
+        command.args(lab_parameters().map(arg))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -241,13 +241,18 @@ impl Args for LabParameters {
 impl FromArgMatches for LabParameters {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let given = |name: &'static str| matches.get_one::<String>(name).map(|value| (name, value.clone()));
-        Ok(LabParameters(lab::Params::ALL.iter().filter_map(|(name, ..)| given(name)).collect()))
+        Ok(LabParameters(lab_parameters().filter_map(|(name, ..)| given(name)).collect()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// Those of swarms, then those of the DHT. No name is in both.
+fn lab_parameters() -> impl Iterator<Item = &'static (&'static str, u64, u64, &'static str)> {
+    lab::Params::ALL.iter().chain(lab::DhtParams::ALL)
 }
 
 fn unbuilt_flag(flag: &str, value: &Option<String>) -> Result<(), Failure> {

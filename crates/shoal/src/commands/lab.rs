@@ -15,17 +15,26 @@ struct Listed {
 
 /// Prints the scenarios.
 pub fn list(voice: Voice) -> Result<(), Failure> {
-    for scenario in lab::SCENARIOS {
-        voice.object(&Listed { scenario: scenario.name, about: scenario.about });
-        voice.result(&format!("{:<16}{}", scenario.name, scenario.about));
+    for (scenario, about) in all() {
+        voice.object(&Listed { scenario, about });
+        voice.result(&format!("{scenario:<16}{about}"));
     }
     Ok(())
 }
 
+/// Names of all scenarios, and what happens in them.
+fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let swarms = lab::SCENARIOS.iter().map(|s| (s.name, s.about));
+    swarms.chain(lab::dht_world::DHT_SCENARIOS.iter().map(|s| (s.name, s.about)))
+}
+
 /// Runs one scenario.
 pub fn run(args: &LabRunArgs, voice: Voice) -> Result<(), Failure> {
+    if let Some(scenario) = lab::dht_world::dht_scenario(&args.scenario) {
+        return run_dht(scenario, args, voice);
+    }
     let Some(scenario) = lab::scenario(&args.scenario) else {
-        let names: Vec<_> = lab::SCENARIOS.iter().map(|s| s.name).collect();
+        let names: Vec<_> = all().map(|(name, _)| name).collect();
         return Err(Failure::usage(format!("no scenario is called {}; there are {}", args.scenario, names.join(", "))));
     };
     let mut params = scenario.params();
@@ -33,15 +42,7 @@ pub fn run(args: &LabRunArgs, voice: Voice) -> Result<(), Failure> {
         params.set(name, value).map_err(|e| Failure::usage(format!("--{name} {value}: {e}")))?;
     }
     let before = cpu_time();
-    let report = match scenario.run(args.seed.unwrap_or(1), &params) {
-        Ok(report) => report,
-        Err(lab::Failure::Param(error)) => return Err(Failure::usage(error.to_string())),
-        // The way to see it again is worth a line of its own.
-        Err(error) => {
-            crate::say::fail(&error.to_string().lines().map(printable).collect::<Vec<_>>().join("\n"));
-            return Err(Failure::Said);
-        }
-    };
+    let report = scenario.run(args.seed.unwrap_or(1), &params).map_err(failed)?;
     let cpu = before.zip(cpu_time()).map(|(before, after)| after.saturating_sub(before));
     voice.object(&Ran { report: &report, cpu_seconds: cpu.map(|cpu| cpu.as_secs_f64()) });
     print(&report, voice);
@@ -51,11 +52,55 @@ pub fn run(args: &LabRunArgs, voice: Voice) -> Result<(), Failure> {
     Ok(())
 }
 
+fn run_dht(scenario: &lab::dht_world::DhtScenario, args: &LabRunArgs, voice: Voice) -> Result<(), Failure> {
+    let mut params = scenario.params();
+    for (name, value) in &args.parameters.0 {
+        params.set(name, value).map_err(|e| Failure::usage(format!("--{name} {value}: {e}")))?;
+    }
+    let before = cpu_time();
+    let report = scenario.run(args.seed.unwrap_or(1), &params).map_err(failed)?;
+    let cpu = before.zip(cpu_time()).map(|(before, after)| after.saturating_sub(before));
+    voice.object(&Ran { report: &report, cpu_seconds: cpu.map(|cpu| cpu.as_secs_f64()) });
+    print_dht(&report, voice);
+    if let Some(cpu) = cpu {
+        voice.result(&format!("{:<26}{:.2} s for {} datagrams", "CPU", cpu.as_secs_f64(), report.results.datagrams));
+    }
+    Ok(())
+}
+
+/// What the lab says of a run that did not show what it should.
+fn failed(error: lab::Failure) -> Failure {
+    if let lab::Failure::Param(error) = error {
+        return Failure::usage(error.to_string());
+    }
+    // The way to see it again is worth a line of its own.
+    crate::say::fail(&error.to_string().lines().map(printable).collect::<Vec<_>>().join("\n"));
+    Failure::Said
+}
+
+fn print_dht(report: &lab::dht_world::DhtReport, voice: Voice) {
+    let (r, bounds) = (&report.results, &report.bounds);
+    let line = |name: &str, value: String| voice.result(&format!("{name:<26}{value}"));
+    let beside = |found: f64, bound: Option<f64>| match bound {
+        Some(bound) => format!("{found:.2} (theory, tables of 8 and 3 at once: {bound:.2})"),
+        None => format!("{found:.2}"),
+    };
+    line("scenario", format!("{}, seed {}, {} nodes", report.scenario, report.seed, report.parameters.nodes));
+    line("lookups", r.lookups.to_string());
+    line("rounds to the closest", beside(r.rounds, bounds.rounds));
+    line("questions", beside(r.queries, bounds.queries));
+    line("  answered", format!("{:.2}", r.answers));
+    line("median, 95 %, longest", format!("{:.3} s, {:.3} s, {:.3} s", r.seconds_median, r.seconds_p95, r.seconds_max));
+    line("found the closest", format!("{:.1} %", 100.0 * r.found_closest));
+    line("found of the closest 8", format!("{:.1} %", 100.0 * r.found_eight));
+    line("trace", report.trace_hash.clone());
+}
+
 /// A report, and what it cost.
 #[derive(Serialize)]
-struct Ran<'a> {
+struct Ran<'a, R: Serialize> {
     #[serde(flatten)]
-    report: &'a lab::Report,
+    report: &'a R,
     /// Seconds of a real core; null where the system does not say.
     cpu_seconds: Option<f64>,
 }
