@@ -128,7 +128,10 @@ pub fn words(error: &reqwest::Error) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    inner.to_string()
+    let words = inner.to_string();
+    // What servers without TLS say to it, each in its way; and our own word for an answer that is HTTP.
+    let plain = ["UnexpectedMessage", "InvalidContentType", "corrupt message"].iter().any(|w| words.contains(w));
+    if plain && error.is_connect() { format!("it speaks no TLS ({words}); try http://") } else { words }
 }
 
 /// Looks up `host`.

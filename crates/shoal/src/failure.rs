@@ -87,7 +87,8 @@ pub fn usage_line(mut error: clap::Error) -> String {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .filter(|line| !line.is_empty())
         .collect();
-    let line = told.join(" ").replace(" tip: ", "; ");
+    let line =
+        told.join(" ").replace(" tip: ", "; ").replace("number would be zero for non-zero type", "write 1 or more");
     let line = line.strip_prefix("error: ").unwrap_or(&line).trim_end_matches('.').to_owned();
     format!("{}; see --help", printable(&line))
 }

@@ -184,7 +184,7 @@ fn kind(content: &[u8]) -> Kind {
         _ if Metalink::is_likely(content) => Kind::Metalink,
         _ if Manifest::is_likely(content) => Kind::Manifest,
         _ if is_magnet(&head) => Kind::Other("holds a magnet link; give the link itself"),
-        _ => Kind::Other("is no .torrent: it does not begin like one"),
+        _ => Kind::Other("is no .torrent, Metalink or split manifest: it does not begin like one"),
     }
 }
 
@@ -201,7 +201,7 @@ mod tests {
         assert!(say(b"<?xml version=\"1.0\"?>\n<metalink xmlns=\"x\">").contains("Metalink"));
         assert!(say(b"{\"shoal-split\": 1}").contains("manifest"));
         assert!(say(b"magnet:?xt=urn:btih:x").contains("give the link itself"));
-        assert!(say(b"\x7fELF").contains("no .torrent"));
+        assert!(say(b"\x7fELF").contains("is no .torrent, Metalink"));
     }
 
     #[test]

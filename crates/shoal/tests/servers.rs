@@ -10,6 +10,7 @@ use common::Place;
 use serde_json::{Value, json};
 use site::{Reply, Site};
 use std::fs;
+use std::io::Write as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -114,6 +115,33 @@ fn who_can_not_answer_now_is_asked_again() {
     let said = fails(&place, &[GET, &[&site.url("/x")]].concat());
     assert!(said.contains("503") && site.asked().len() == 1, "{said}");
     assert!(!place.path("out").exists(), "a folder was made for nothing");
+}
+
+#[test]
+fn servers_that_nobody_reaches_end_it_with_their_reasons() {
+    let place = Place::new();
+    fs::write(place.path("f"), bytes(100_000)).unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    place.json(&["split", "f", "--across", "parts", "-o", "m"]);
+    let manifest = fs::read_to_string(place.path("m")).unwrap();
+    fs::write(place.path("m"), manifest.replace("\"parts/", &format!("\"http://{gone}/"))).unwrap();
+    let said = fails(&place, &[GET, &["m"]].concat());
+    assert!(said.contains("no server is left") && said.contains("refused"), "{said}");
+    // Meanwhile people hear what it waits for.
+    assert!(said.contains("no server answers") && said.contains("Ctrl-C ends"), "{said}");
+    // One that speaks no TLS, and one that asks who it is.
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/x", plain.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in plain.incoming().flatten() {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+        }
+    });
+    let said = fails(&place, &[GET, &[&url]].concat());
+    assert!(said.contains("speaks no TLS") && said.contains("try http://"), "{said}");
+    let site = Site::open(|_| Reply::status(401).with("WWW-Authenticate", "Basic realm=x"));
+    let said = fails(&place, &[GET, &[&site.url("/x")]].concat());
+    assert!(said.contains("401") && said.contains("--netrc"), "{said}");
 }
 
 #[test]

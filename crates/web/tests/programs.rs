@@ -147,11 +147,8 @@ async fn a_program_is_told_of_its_request() {
     assert!(yard.get("/env.cgi").await.text().contains("SCRIPT_NAME=/env.cgi\n"));
     let plain = yard.get("/b%20c.sh").await.text();
     assert!(plain.contains("SCRIPT_NAME=/b c.sh\n") && plain.contains("QUERY_STRING=\n"), "{plain}");
-    for name in ["PATH_INFO", "PATH_TRANSLATED", "AUTH_TYPE", "REMOTE_USER"] {
+    for name in ["PATH_INFO", "PATH_TRANSLATED", "AUTH_TYPE", "REMOTE_USER", "CONTENT_LENGTH", "CONTENT_TYPE"] {
         assert!(!plain.contains(name), "{name} in\n{plain}");
-    }
-    for name in ["CONTENT_LENGTH=\n", "CONTENT_TYPE=\n"] {
-        assert!(plain.contains(name), "{name} is nothing in\n{plain}");
     }
     let posted = yard.post("/a/env.sh", "Content-Type: a/b\r\nTransfer-Encoding: chunked\r\n", "2\r\nab\r\n0\r\n\r\n");
     let posted = posted.await.text();

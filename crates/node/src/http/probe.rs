@@ -61,7 +61,11 @@ pub async fn probe(web: &Web, url: &str, named_by: NamedBy) -> Result<Probe, Web
         answer = ask(None).await?;
     }
     if !answer.status().is_success() {
-        return Err(WebError::Failed(format!("the server says {}", answer.status())));
+        let hint = match answer.status() {
+            StatusCode::UNAUTHORIZED => "; name a password with --netrc, or as in http://NAME:PASSWORD@HOST/",
+            _ => "",
+        };
+        return Err(WebError::Failed(format!("the server says {}{hint}", answer.status())));
     }
     let text = |answer: &Response, name| answer.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let partial = answer.status() == StatusCode::PARTIAL_CONTENT;

@@ -37,8 +37,8 @@ pub struct ServeArgs {
     #[arg(long, requires = "access_log")]
     pub log_addresses: bool,
     /// Connections at once
-    #[arg(long, value_name = "N", default_value_t = CONNECTIONS)]
-    pub max_connections: usize,
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(CONNECTIONS).unwrap_or(NonZeroUsize::MIN))]
+    pub max_connections: NonZeroUsize,
     /// Threads that answer [default: one for each core]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
@@ -52,8 +52,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable, help_heading = "Programs")]
     pub env: Vec<(String, String)>,
     /// Programs at once; further requests wait
-    #[arg(long, value_name = "N", default_value_t = ProgramLimits::default().running, help_heading = "Programs")]
-    pub max_programs: usize,
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(ProgramLimits::default().running).unwrap_or(NonZeroUsize::MIN), help_heading = "Programs")]
+    pub max_programs: NonZeroUsize,
     /// Longest silence of a program before it is ended
     #[arg(long, value_name = "TIME", default_value = "60s", help_heading = "Programs")]
     pub program_timeout: Span,
@@ -102,6 +102,9 @@ impl ServeArgs {
         }
         if !self.share && !self.mirrors.is_usual() {
             return Err(Failure::usage("--mirrors, --redirect-above and --redirect are for what --share shares"));
+        }
+        if self.program_timeout.0.is_zero() {
+            return Err(Failure::usage("--program-timeout 0 would give no program time to answer; write 1s or more"));
         }
         if self.share && self.auth.is_some() {
             return Err(Failure::usage("--share can't go with --auth: peers ask nobody for a password"));

@@ -302,8 +302,8 @@ impl Transfers<'_> {
                     transfer.ends |= ratio || time;
                 }
                 None if transfer.path.is_none() => {
-                    transfer.progress(&status, self.voice, &self.shown);
-                    if explains {
+                    let lonely = transfer.progress(&status, self.voice);
+                    if explains || lonely {
                         let (peers, servers, missing) = tokio::join!(
                             self.node.peers(transfer.id),
                             self.node.servers(transfer.id),
@@ -318,7 +318,12 @@ impl Transfers<'_> {
                             limit,
                             labour,
                         };
-                        transfer.explain(explain::sentence(&facts), self.voice, &self.shown);
+                        let why = explain::sentence(&facts);
+                        if lonely && !explains {
+                            transfer.waits(&why, self.voice, &self.shown);
+                        } else {
+                            transfer.explain(why, self.voice, &self.shown);
+                        }
                     }
                 }
                 None => {}

@@ -39,7 +39,7 @@ pub async fn run(args: ServeArgs, global: &Global, voice: Voice) -> Result<(), F
     let folder = Folder::new(&args.dir, options).with_context(|| format!("can't serve {}", args.dir.display()))?;
     let mut programs = Programs::new(
         &args.dir,
-        ProgramLimits { running: args.max_programs, patience: args.program_timeout.0, body: args.max_body.0 },
+        ProgramLimits { running: args.max_programs.get(), patience: args.program_timeout.0, body: args.max_body.0 },
     )
     .with_context(|| format!("can't serve {}", args.dir.display()))?;
     args.cgi.iter().for_each(|runner| programs.cgi(&runner.extension, runner.by.clone()));
@@ -56,7 +56,8 @@ pub async fn run(args: ServeArgs, global: &Global, voice: Voice) -> Result<(), F
     let log = args.access_log.as_deref().map(|path| log(path, args.log_addresses)).transpose()?;
     programs.listens_on(bound.port());
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let limits = Limits { threads: threads.min(THREADS_MAX), connections: args.max_connections, ..Limits::default() };
+    let limits =
+        Limits { threads: threads.min(THREADS_MAX), connections: args.max_connections.get(), ..Limits::default() };
     let (patience, body) = (args.program_timeout.0, args.max_body.0);
     let site_behind = Proxied::new(Website { folder, programs }, args.proxy, patience, body);
     let site = shared.as_ref().map(|shared| shared.sharer.site.clone());

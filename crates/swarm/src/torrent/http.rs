@@ -311,7 +311,7 @@ impl<P: Payload> Torrent<P> {
             other => other,
         };
         match end {
-            Ok(()) => (server.failures, server.misses) = (0, 0),
+            Ok(()) => (server.failures, server.unreached, server.misses) = (0, 0, 0),
             Err(StreamError::NoRanges) if lane.from_start => {
                 self.leave_server(at, "it sends other parts than it is asked for".into());
             }
@@ -337,7 +337,10 @@ impl<P: Payload> Torrent<P> {
                 server.trial.pause(now);
                 server.fail(now, Duration::from_secs(seconds.into()), why);
             }
-            Err(StreamError::Broken { why }) => server.fail(now, Duration::ZERO, why),
+            Err(StreamError::Broken { why }) => {
+                server.broke(now, why);
+                http.fewer |= server.is_hopeless();
+            }
         }
     }
 

@@ -30,6 +30,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::AbortHandle;
 
+/// Variables that are there only where there is a body (RFC 3875, sections 4.1.2 and 4.1.3).
+const OF_BODIES: [&[u8]; 2] = [b"CONTENT_LENGTH", b"CONTENT_TYPE"];
 /// Bytes read from a program at once.
 const CHUNK: usize = 32 << 10;
 /// Time for what a program that has ended left in its pipe.
@@ -109,7 +111,10 @@ impl Cgi {
         };
         command.env_clear();
         command.envs(INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
-        command.envs(variables.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
+        // Where there is no body, nothing is said of it: what is empty many programs take for a broken number. FastCGI has no such rule, and
+        // PHP knows what is empty from other servers.
+        let said = variables.iter().filter(|(name, value)| !value.is_empty() || !OF_BODIES.contains(name));
+        command.envs(said.map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
         command.current_dir(script.file.parent().unwrap_or(&script.file)).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let what = || self.program.as_ref().unwrap_or(&script.file).display().to_string();

@@ -39,7 +39,7 @@ pub fn sentence(facts: &Facts<'_>) -> String {
         let failed = servers.iter().find_map(|s| match &s.state {
             HttpState::Waits { why } => Some(format!("no server answers: {} waits, since {why}", s.name)),
             HttpState::Dropped { why } => {
-                Some(format!("no server is left: {} is not used any more, since {why}", s.name))
+                Some(format!("no server is left: {} is not used any more, since {why}; if it has changed there, the same command gets what is there now", s.name))
             }
             HttpState::Fine => None,
         });

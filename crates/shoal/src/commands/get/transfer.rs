@@ -156,8 +156,8 @@ impl Transfer {
         self.failed || (self.path.is_some() && (self.seeds_from.is_none() || self.ends))
     }
 
-    /// Tells how far it is.
-    pub fn progress(&mut self, status: &Status, voice: Voice, shown: &Shown) {
+    /// Tells how far it is. True once nobody has been there for a while: people are to be told why.
+    pub fn progress(&mut self, status: &Status, voice: Voice) -> bool {
         let t = &status.torrent;
         let bytes = (t.done + t.partial).min(t.wanted);
         voice.object(&Progress {
@@ -188,8 +188,15 @@ impl Transfer {
             self.alone_since = None;
         } else if self.alone_since.get_or_insert_with(Instant::now).elapsed() > LONELY && self.said.is_none() {
             self.said = Some((String::new(), Instant::now()));
-            shown.above(|| voice.note(&format!("{}: waiting for somebody who has it; Ctrl-C ends", self.name)));
+            return true;
         }
+        false
+    }
+
+    /// Nobody is there who has it, for this reason.
+    pub fn waits(&self, why: &str, voice: Voice, shown: &Shown) {
+        voice.object(&Explained { name: &self.name, text: why });
+        shown.above(|| voice.note(&format!("{}: {why}; waiting for somebody who has it, Ctrl-C ends", self.name)));
     }
 
     /// What the disk's thread spent on hashing and on writing since this was asked last, in percent of the time.

@@ -60,7 +60,8 @@ impl<P: Payload> Torrent<P> {
         }
         // What is all here is being checked.
         let on_disk = |p: PieceIndex| open.picker.received_blocks(p).is_some_and(|blocks| blocks.is_full());
-        let may_come = |p: &PieceIndex| http.has(*p) || on_disk(*p);
+        let hoped = |p: PieceIndex| http.servers.iter().any(|s| !s.dropped && !s.is_hopeless() && s.has.has(p));
+        let may_come = |p: &PieceIndex| hoped(*p) || on_disk(*p);
         if open.plan.geometry.pieces().filter(|p| open.picker.is_wanted(*p)).any(|p| may_come(&p)) {
             return;
         }

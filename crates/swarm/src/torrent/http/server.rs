@@ -14,6 +14,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// thousand that a server lacks may be those that nobody else has.
 const MISSES_FREE: u32 = 2;
 const MISS_WAIT: Duration = Duration::from_secs(1);
+/// A server that has never answered is tried so often, which takes a quarter of a minute, before nothing is hoped of it any more. It is
+/// still tried while others go on.
+const UNREACHED_MAX: u32 = 5;
 
 pub(super) struct Server {
     pub(super) source: HttpSource,
@@ -26,6 +29,8 @@ pub(super) struct Server {
     /// Not to be asked before.
     pub(super) wait: Instant,
     pub(super) failures: u32,
+    /// How often it could not be reached, in a row.
+    pub(super) unreached: u32,
     /// What it did not have, in a row.
     pub(super) misses: u32,
     pub(super) why: Option<String>,
@@ -44,6 +49,7 @@ impl Server {
             trial: Trial::RESTED,
             wait: Instant::ZERO,
             failures: 0,
+            unreached: 0,
             misses: 0,
             why: None,
             dropped: false,
@@ -66,6 +72,17 @@ impl Server {
         }
         self.wait = self.wait.max(now + wait);
         self.why = Some(why);
+    }
+
+    /// It could not be reached, or the connection broke.
+    pub(super) fn broke(&mut self, now: Instant, why: String) {
+        self.unreached += u32::from(self.wait <= now);
+        self.fail(now, Duration::ZERO, why);
+    }
+
+    /// Nothing has ever come from it in this run, and it was tried often enough.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.given == 0 && self.unreached >= UNREACHED_MAX
     }
 
     /// It does not have what it was asked for, perhaps after it has `brought` something else.

@@ -241,8 +241,16 @@ fn without_a_server_it_ends_and_says_why() {
     world.handle(Input::DropServer { id: 1, why: "stale".into() });
     (0..500).for_each(|_| world.step());
     assert_eq!(stopped(&world), None);
+    let mut other = World::opened(MIB, vec![Server { dies_at: Some(0.0), ..server(MIB) }]);
     world.handle(Input::DropServer { id: 0, why: "stale".into() });
     assert!(stopped(&world).is_some());
+    // One that has never answered does not for ever; one that has is waited for.
+    (0..3_000).for_each(|_| other.step());
+    let Some(Event::Stopped { error }) = stopped(&other) else { panic!("it waits") };
+    assert!(error.contains("http://0/: refused"), "{error}");
+    let mut other = World::opened(MIB, vec![Server { dies_at: Some(0.5), ..server(MIB) }]);
+    (0..3_000).for_each(|_| other.step());
+    assert_eq!(stopped(&other), None);
 }
 
 #[test]
